@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Everything that the project does to itself. `make help` lists it.
+# All that is made lies in .build/ (ignored by git); nothing outside the checkout is touched.
+
+PYTHON ?= python3
+PARTS := unit sanity lint docs build integration
+
+ROOT := $(CURDIR)
+BUILD := $(ROOT)/.build
+BIN := $(BUILD)/venv/bin
+UV := $(BIN)/uv
+COLLECTION := $(BUILD)/collections/ansible_collections/fleetops/airflow
+
+# Ansible sees this checkout, and none of the settings of whoever calls make.
+export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
+export ANSIBLE_CONFIG := $(BUILD)/ansible.cfg
+export ANSIBLE_HOME := $(BUILD)/ansible
+export PYTHONPATH := $(BUILD)/collections
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test $(PARTS) format changelog requirements bench demo demo-down clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+	@echo
+	@echo "PYTHON chooses the interpreter (now: $(PYTHON)), after 'make clean' if there was another before."
+
+# --- environments -----------------------------------------------------------------------------
+
+venv: $(BUILD)/venv/.ready ## make the environment of the tests, .build/venv
+
+# .build/collections is the path by which Python, Ansible and mypy know the checkout as
+# ansible_collections.fleetops.airflow.
+$(BUILD)/venv/.ready: tests/requirements/controller.txt $(BUILD)/venv/.uv-ready
+	@echo "--- filling .build/venv"
+	@mkdir -p $(dir $(COLLECTION)) $(ANSIBLE_HOME)
+	@ln -sfn ../../../.. $(COLLECTION)
+	@: > $(ANSIBLE_CONFIG)
+	@$(UV) pip install --quiet --python $(BIN)/python -r tests/requirements/controller.txt
+	@touch $@
+
+$(BUILD)/venv/.uv-ready: tests/requirements/bootstrap.txt
+	@$(PYTHON) tests/tools/check_python.py
+	@echo "--- making .build/venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(BUILD)/venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements/bootstrap.txt
+	@touch $@
+
+$(BUILD)/importer/.ready: tests/requirements/importer.txt $(BUILD)/venv/.ready
+	@echo "--- making .build/importer"
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(BUILD)/importer
+	@$(UV) pip install --quiet --python $(BUILD)/importer/bin/python -r tests/requirements/importer.txt
+	@touch $@
+
+requirements: $(BUILD)/venv/.uv-ready ## pin the newest releases that the *.in files allow
+	@for name in controller:3.11 importer:3.11 hosts:3.8; do \
+	  file=tests/requirements/$${name%:*}; echo "--- $$file.txt"; \
+	  { echo "# SPDX-License-Identifier: GPL-3.0-or-later"; \
+	    $(UV) pip compile --quiet --universal --python-version $${name#*:} --no-emit-index-url \
+	      --no-emit-find-links --custom-compile-command "make requirements" $$file.in; \
+	  } > $$file.new && mv $$file.new $$file.txt || { rm -f $$file.new; exit 1; }; \
+	done
+
+# --- the tests --------------------------------------------------------------------------------
+
+# Every part runs, whatever the others said; the table at the end is the answer.
+test: venv ## run everything below; the last lines say what passed
+	@$(PYTHON) tests/tools/run_parts.py $(PARTS)
+
+unit: venv ## unit tests, on this Python and on those that managed hosts may have
+	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python tests/tools/unit_on_hosts.py
+
+sanity: venv ## ansible-test sanity, with no ignore entries
+	$(BIN)/python tests/tools/sanity.py
+
+lint: venv ## ruff, mypy and ansible-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PATH="$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+docs: venv ## check the documentation of the plugins, the roles and the change log
+	PATH="$(BIN):$$PATH" $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
+	$(BIN)/antsibull-changelog lint
+
+build: venv $(BUILD)/importer/.ready ## build, install and import the collection as Galaxy would
+	$(BIN)/python tests/tools/package.py
+
+integration: venv ## tests against a real Airflow
+	$(BIN)/python -m pytest tests/integration
+
+bench: venv ## measure what a task costs
+	$(BIN)/python tests/benchmark/bench.py
+
+# --- the rest ---------------------------------------------------------------------------------
+
+format: venv ## lay out the Python code as `make lint` wants it
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+demo: ## show the whole story on a real Airflow
+	@$(PYTHON) tests/tools/check_python.py
+	@$(PYTHON) demo/demo.py up
+
+demo-down: ## end what `make demo` started
+	@$(PYTHON) demo/demo.py down
+
+clean: ## remove everything that make made, except the demo
+	rm -rf $(BUILD) tests/output .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
