@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring airflow.cfg and the running server to what a task says, or leave both as they were."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import Any, Callable, Mapping, NamedTuple
+
+from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager
+from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
+    Restart,
+    base_url,
+    is_older_than,
+    loopback_port,
+    moment,
+    orphan_of,
+    strangers_on,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change, locked, uninterrupted
+
+_SECRET_NAME = re.compile(r"(?i)password|secret|(^|_)key$|_conn$|token|broker_url|result_backend")
+_IMPORT_CHECK = """
+import importlib, sys
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+    for part in ("init_app", "requires_authentication"):
+        if not hasattr(module, part):
+            raise ImportError("%s is no API authentication backend: it has no %s" % (name, part))
+"""
+_IMPORT_TIMEOUT = 120
+
+
+class Intent(NamedTuple):
+    """What a task wants of the file and of the server.
+
+    ``options`` are all the options that ``edit`` may touch, and the only ones that a diff shows. ``imports`` are
+    modules that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy server, with
+    its base URL; it raises AirflowError.
+    """
+
+    options: list[tuple[str, str]]
+    edit: Callable[[Cfg], Cfg]
+    imports: Callable[[Cfg], list[str]]
+    prove: Callable[[str], None]
+
+
+class Outcome(NamedTuple):
+    before: Cfg
+    after: Cfg
+    changed: bool
+    restarted: bool
+    restart_pending: bool
+    restart_reason: str | None
+    current: bool  # whether the running server has read ``after``
+    backup_file: str | None
+
+
+def converge(
+    host: Host,
+    intent: Intent,
+    parameters: Mapping[str, Any],
+    check_mode: bool,
+    backup: Callable[[str], str],
+    warn: Callable[[str], None],
+) -> Outcome:
+    """Edit, restart, wait for health and prove, as far as each is needed; in check mode only say what would be.
+
+    :param parameters: the task's ``restart``, ``service``, ``restart_command``, ``url``, ``health_timeout``,
+        ``validate_certs``, ``ca_path``, ``rollback`` and ``backup``.
+    :param backup: copies the file at a path and returns the copy's path.
+    :raises AirflowError: if something is in the way, in which case nothing is changed or everything is put back.
+    """
+    if check_mode:
+        return _converge(host, intent, parameters, True, backup, warn)
+    with uninterrupted(), locked(host.real_path, timeout=2 * parameters["health_timeout"]):
+        return _converge(host, intent, parameters, False, backup, warn)
+
+
+def _converge(
+    host: Host,
+    intent: Intent,
+    parameters: Mapping[str, Any],
+    check_mode: bool,
+    backup: Callable[[str], str],
+    warn: Callable[[str], None],
+) -> Outcome:
+    data = _read(host)
+    before = Cfg.from_bytes(data, host.path)
+    after = intent.edit(before)
+    edited = after is not before
+    url = (parameters["url"] or base_url(host.era, before, host.server)).rstrip("/")
+    tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+    health_url = url + host.era.health_path
+
+    reason = _restart_reason(host, edited, parameters["restart"] == "always", url, warn)
+    restart = reason is not None and parameters["restart"] != "never"
+    if edited or restart:
+        _check_imports(host, intent.imports(before), before, warn)
+    restarter = None
+    if restart:
+        health = _health.ask_health(health_url, 10.0, tls)
+        if health.state == "foreign":
+            raise AirflowError(
+                "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
+                % (health_url, host.version, health.detail)
+            )
+        restarter = _restarter(host, parameters, url, health_url, tls, before, lambda: intent.prove(url))
+        if restarter is None:
+            raise AirflowError(
+                "A restart is needed (%s), and how the server is restarted is not known: no supervisord runs it, and "
+                "neither service nor restart_command is given. Nothing was changed. Name one of them, or set "
+                "restart to never and restart it in a handler." % reason
+            )
+    elif parameters["service"] and host.server is None:
+        find_manager(parameters, None)  # tells of a service that does not exist
+
+    backups: list[str] = []
+    if not check_mode:
+        if edited or restart:
+            change(
+                host.real_path,
+                old=data,
+                new=after.text.encode("utf-8"),
+                take_effect=restarter or _nothing,
+                rollback=parameters["rollback"],
+                backup=lambda: backups.append(backup(host.real_path)) if parameters["backup"] else None,
+            )
+        elif parameters["restart"] != "never":
+            if parameters["url"]:
+                _expect_healthy(health_url, tls)
+            intent.prove(url)
+    return Outcome(
+        before=before,
+        after=after,
+        changed=edited or restart,
+        restarted=restart,
+        restart_pending=reason is not None and not restart,
+        restart_reason=reason,
+        current=restart or (reason is None and host.server is not None),
+        backup_file=backups[0] if backups else None,
+    )
+
+
+def _nothing() -> None:
+    """The change takes effect when somebody else restarts the server."""
+
+
+def _read(host: Host) -> bytes:
+    try:
+        with open(host.real_path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise AirflowError("%s cannot be read: %s." % (host.path, error.strerror)) from None
+
+
+def _restart_reason(
+    host: Host, edited: bool, always: bool, url: str, warn: Callable[[str], None]
+) -> str | None:
+    """Why the running server does not do what the file will say, None if it does (as far as can be seen)."""
+    port = loopback_port(url)
+    strangers = strangers_on(port, host.server) if port else []
+    for other in host.others:
+        if any(_proc.is_within(stranger.pid, other.process.pid) for stranger in strangers):
+            raise AirflowError(
+                "The server at %s (%s) does not read %s: a change there would do nothing. Nothing was changed. "
+                "Correct path or airflow_home." % (url, other, host.path)
+            )
+    orphan = orphan_of(host.home, strangers)
+    if edited:
+        return "airflow.cfg changes"
+    if orphan:
+        return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
+            orphan.pid,
+            moment(orphan.started),
+        )
+    if host.server:
+        changed = os.stat(host.real_path).st_mtime
+        if is_older_than(host.server, changed):
+            return "the server (pid %d, started %s) is older than airflow.cfg (%s)" % (
+                host.server.process.pid,
+                moment(host.server.process.started),
+                moment(changed),
+            )
+    elif not port:
+        warn("The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path))
+    elif _proc.is_listened_on(port):
+        warn(
+            "Something listens on port %d, and this user may not see what it has read. Run the task with become: true "
+            "to have a server that is older than %s restarted." % (port, host.path)
+        )
+    else:
+        return "the server is not running"
+    return "restart is always" if always else None
+
+
+def _restarter(
+    host: Host,
+    parameters: Mapping[str, Any],
+    url: str,
+    health_url: str,
+    tls: _health.Tls,
+    cfg: Cfg,
+    prove: Callable[[], None],
+) -> Restart | None:
+    manager = find_manager(parameters, host.server)
+    if manager is None:
+        return None
+    return Restart(
+        manager=manager,
+        server=host.server,
+        home=host.home,
+        cfg_path=host.real_path,
+        url=url,
+        health_url=health_url,
+        timeout=parameters["health_timeout"],
+        tls=tls,
+        prove=prove,
+        secrets=_secrets(cfg),
+    )
+
+
+def _secrets(cfg: Cfg) -> list[str]:
+    """Values of the file that a log may not carry into a play's output, longest first."""
+    found = {option.value for option in cfg.options() if _SECRET_NAME.search(option.name) and len(option.value) >= 4}
+    return sorted(found, key=len, reverse=True)
+
+
+def _expect_healthy(health_url: str, tls: _health.Tls) -> None:
+    health = _health.ask_health(health_url, 10.0, tls)
+    if health.state != "healthy":
+        raise AirflowError(
+            "airflow.cfg is as it should be, but %s is not healthy: %s. Nothing was changed."
+            % (health_url, health.detail)
+        )
+
+
+def _check_imports(host: Host, names: list[str], cfg: Cfg, warn: Callable[[str], None]) -> None:
+    """Have Airflow's own interpreter import the modules, as the server's user and in its environment.
+
+    :raises AirflowError: if one cannot be imported: with it the server would not start.
+    """
+    if not names:
+        return
+    if not host.interpreter:
+        warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
+        return
+    environment = dict(host.server.environment if host.server else os.environ)
+    environment.update(AIRFLOW_HOME=host.home, AIRFLOW_CONFIG=host.real_path, PYTHONDONTWRITEBYTECODE="1")
+    try:
+        done = subprocess.run(
+            [host.interpreter, "-W", "ignore", "-c", _IMPORT_CHECK, *names],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_IMPORT_TIMEOUT,
+            preexec_fn=_as_user_of(host),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise AirflowError(
+            "Whether Airflow can import %s cannot be checked with %s: %s. Nothing was changed."
+            % (", ".join(names), host.interpreter, error)
+        ) from None
+    if done.returncode != 0:
+        words = done.stdout.decode("utf-8", "replace").strip().splitlines()
+        said = words[-1] if words else "exit status %d" % done.returncode
+        for secret in _secrets(cfg):
+            said = said.replace(secret, "********")
+        raise AirflowError(
+            "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
+            "Correct backends, or install what is missing for %s." % (host.version, ", ".join(names), said, host.interpreter)
+        )
+
+
+def _as_user_of(host: Host) -> Callable[[], None] | None:
+    """Become the server's user, else the file's owner: files that an import leaves must not belong to root."""
+    import pwd
+
+    uid = host.server.process.uid if host.server else os.stat(host.real_path).st_uid
+    if os.geteuid() != 0 or uid == 0:
+        return None
+    user = pwd.getpwuid(uid)
+
+    def become() -> None:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(uid)
+
+    return become

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small GET requests from a managed host to its own Airflow, with the standard library alone.
+
+A host's Python often has no ``requests``, and importing it costs more than the request does.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+
+_MOST_BYTES = 1 << 20
+
+
+class Tls(NamedTuple):
+    """How a server's certificate is checked: not at all, against the system's authorities, or against a file's."""
+
+    validate: bool = True
+    ca_path: str | None = None
+
+
+class Answer(NamedTuple):
+    status: int
+    content_type: str
+    body: bytes
+    location: str
+
+
+class Unreachable(AirflowError):
+    """There was no whole answer; the message says what came instead."""
+
+
+class Health(NamedTuple):
+    """``state`` is one of healthy, unhealthy (Airflow says so), down (no answer yet) and foreign (not Airflow)."""
+
+    state: str
+    detail: str
+
+
+def check_url(url: str) -> None:
+    """:raises AirflowError: if this is no URL that a request can be sent to, or one with a password in it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise AirflowError("url %r is no http:// or https:// URL with a host." % url)
+    if parts.username or parts.password:
+        raise AirflowError("url holds a username or a password. Give them as username and password.")
+
+
+def get(
+    url: str, timeout: float, tls: Tls = Tls(), login: tuple[str, str] | None = None
+) -> Answer:
+    """GET ``url`` without following redirects.
+
+    :param timeout: seconds for each wait on the network.
+    :param login: username and password, sent as Basic authentication in UTF-8, which Airflow expects.
+    :raises Unreachable: if there is no whole HTTP answer.
+    """
+    import http.client
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        import ssl
+
+        context = ssl.create_default_context(cafile=tls.ca_path)
+        if not tls.validate:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+    headers = {"Accept": "application/json", "Connection": "close"}
+    if login:
+        headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode("utf-8")).decode("ascii")
+    try:
+        connection.request("GET", parts.path + ("?" + parts.query if parts.query else ""), headers=headers)
+        response = connection.getresponse()
+        body = response.read(_MOST_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable("%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__) from None
+    finally:
+        connection.close()
+    return Answer(
+        response.status, response.getheader("Content-Type") or "", body, response.getheader("Location") or ""
+    )
+
+
+def ask_health(url: str, timeout: float, tls: Tls = Tls()) -> Health:
+    """What Airflow's health endpoint at ``url`` says. Airflow answers 200 whatever its state; the body tells."""
+    try:
+        answer = get(url, timeout, tls)
+    except Unreachable as error:
+        return Health("down", str(error))
+    if answer.status in (502, 503, 504):
+        return Health("down", "HTTP %d" % answer.status)
+    status = _metadatabase_status(answer.body)
+    if answer.status == 200 and status is not None:
+        return Health("healthy" if status == "healthy" else "unhealthy", "metadatabase: %s" % status)
+    return Health("foreign", describe(answer))
+
+
+def describe(answer: Answer) -> str:
+    """An answer in a few words, without its body, which may be anybody's."""
+    words = ["HTTP %d" % answer.status, answer.content_type.partition(";")[0] or "no content type"]
+    if answer.location:
+        words.append("redirect to %s" % answer.location.partition("?")[0])
+    return ", ".join(words)
+
+
+def _metadatabase_status(body: bytes) -> Any:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    metadatabase = document.get("metadatabase") if isinstance(document, dict) else None
+    return metadatabase.get("status") if isinstance(metadatabase, dict) else None

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host as a task meets it: its airflow.cfg, its release, its server, and how that is restarted."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Mapping, NamedTuple
+
+from ansible_collections.fleetops.airflow.plugins.module_utils import _managers
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+    airflow_home,
+    config_path,
+    find_executable,
+    interpreter_of,
+    version_beside,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import Era, era_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
+    Server,
+    airflow_processes,
+    servers_among,
+)
+
+
+class Host(NamedTuple):
+    path: str  # airflow.cfg as the user knows it
+    real_path: str  # the same without symbolic links: what is replaced
+    home: str
+    version: str
+    era: Era
+    interpreter: str | None
+    server: Server | None  # the running server that reads this file, if we can see one
+    others: list[Server]  # the other servers of this host
+
+
+def survey(parameters: Mapping[str, Any]) -> Host:
+    """Look at this host, without starting a program.
+
+    :param parameters: ``path``, ``airflow_home``, ``airflow_executable``, ``airflow_version`` and ``service`` of the
+        task, None where not given.
+    :raises AirflowError: if it cannot be told which file, which server or which release is meant.
+    """
+    found = airflow_processes()
+    servers = servers_among(found)
+    given = _given_path(parameters)
+    server = _pick(servers, given, parameters["service"])
+    path = given or (server.cfg_path if server else config_path(os.environ, os.path.expanduser("~")))
+    if not os.path.isfile(path):
+        raise AirflowError(
+            "%s is no file on this host. Name Airflow's configuration file with path, or its folder with "
+            "airflow_home.%s" % (path, _list(servers))
+        )
+    real_path = os.path.realpath(path)
+    kin = server or next((process for process in found if process.cfg_path == real_path), None)
+    interpreter = _interpreter(parameters["airflow_executable"], kin)
+    version = parameters["airflow_version"] or (version_beside(interpreter) if interpreter else None)
+    if not version:
+        raise AirflowError(
+            "Cannot tell which Airflow release reads %s: no process of it runs, and no airflow program with its "
+            "package beside it is on PATH. Name the program with airflow_executable, or the release with "
+            "airflow_version." % path
+        )
+    home = kin.home if kin else _home(parameters["airflow_home"], path)
+    others = [other for other in servers if other is not server]
+    return Host(path, real_path, home, version, era_of(version), interpreter, server, others)
+
+
+def find_manager(parameters: Mapping[str, Any], server: Server | None) -> _managers.Manager | None:
+    """What restarts the server: the task's command, or the supervisor that runs it. None if there is neither.
+
+    :raises AirflowError: if a service is named that no supervisor of this host knows.
+    """
+    if parameters["restart_command"]:
+        return _managers.Command(parameters["restart_command"])
+    service = parameters["service"]
+    if server and not service:
+        program = _managers.supervisor_program(server.environment)
+        daemon = _managers.supervisord_of(server.process)
+        return _managers.Supervisor(daemon, program) if daemon and program else None
+    if not service:
+        return None
+    candidates = [_managers.Supervisor(daemon, service) for daemon in _managers.supervisords()]
+    known = [candidate for candidate in candidates if candidate.exists()]
+    if len(known) == 1:
+        return known[0]
+    if known:
+        raise AirflowError("%d supervisords of this host have a program %s. Use restart_command." % (len(known), service))
+    if not candidates:
+        raise AirflowError(
+            "Service %s cannot be restarted: no supervisord runs on this host, or none that this user may see. "
+            "For another service manager use restart_command." % service
+        )
+    programs = sorted({program for candidate in candidates for program in candidate.programs()})
+    raise AirflowError(
+        "supervisord has no program %s. It has: %s. Correct service." % (service, ", ".join(programs) or "none")
+    )
+
+
+def _given_path(parameters: Mapping[str, Any]) -> str | None:
+    if parameters["path"]:
+        return os.path.abspath(os.path.expanduser(parameters["path"]))
+    if parameters["airflow_home"]:
+        return os.path.join(os.path.abspath(os.path.expanduser(parameters["airflow_home"])), "airflow.cfg")
+    return None
+
+
+def _pick(servers: list[Server], path: str | None, service: str | None) -> Server | None:
+    """The server that the task means: by its service, by the file it reads, or because it is the only one."""
+    chosen = servers
+    if service:
+        chosen = [server for server in servers if _managers.supervisor_program(server.environment) == service]
+        for server in chosen:
+            if path and server.cfg_path != os.path.realpath(path):
+                raise AirflowError(
+                    "Service %s (pid %d) reads %s, not %s: a change there would do nothing. Correct path or "
+                    "airflow_home." % (service, server.process.pid, server.cfg_path, path)
+                )
+    if not chosen or not service:
+        chosen = [server for server in servers if path is None or server.cfg_path == os.path.realpath(path)]
+    if len(chosen) > 1:
+        raise AirflowError(
+            "Several servers of Airflow run on this host. Say with path, airflow_home or service which one is "
+            "meant.%s" % _list(chosen)
+        )
+    return chosen[0] if chosen else None
+
+
+def _interpreter(executable: str | None, kin: Server | None) -> str | None:
+    if not executable and kin:
+        return kin.interpreter
+    program = find_executable(executable, os.environ)
+    return interpreter_of(program) if program else None
+
+
+def _home(given: str | None, path: str) -> str:
+    if given:
+        return os.path.abspath(os.path.expanduser(given))
+    home = airflow_home(os.environ, os.path.expanduser("~"))
+    return home if config_path(os.environ, os.path.expanduser("~")) == path else os.path.dirname(path)
+
+
+def _list(servers: list[Server]) -> str:
+    return " Running here: %s." % "; ".join(map(str, servers)) if servers else ""

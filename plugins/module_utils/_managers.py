@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The service managers that restart the server, behind one vocabulary."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from typing import Any, Callable, Mapping, Protocol
+
+from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+
+_MOST_OUTPUT = 4000
+
+
+class Manager(Protocol):
+    """What the rest needs of a service manager.
+
+    ``between`` runs while the server is down, where the manager lets anybody in there.
+    """
+
+    description: str
+
+    def restart(self, between: Callable[[], None], timeout: float) -> None:
+        """Stop the server and start it. Does not wait for its health.
+
+        :raises AirflowError: if the manager says that it could not.
+        """
+
+    def failure(self) -> str | None:
+        """Why the manager gave the server up, None while there is hope."""
+
+    def outputs(self) -> list[str]:
+        """Files that the server's output goes to."""
+
+
+class Command:
+    """A command of the user's that restarts the server, run by /bin/sh."""
+
+    def __init__(self, command: str) -> None:
+        self.description = "restart_command"
+        self._command = command
+
+    def restart(self, between: Callable[[], None], timeout: float) -> None:
+        # Output goes to a file: a server started in the background keeps a pipe open for ever.
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", self._command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                start_new_session=True,
+            )
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise AirflowError(
+                    "restart_command did not return within %d s and was killed. It has to return when the server "
+                    "has been started." % timeout
+                ) from None
+            if status != 0:
+                output.seek(max(0, output.seek(0, os.SEEK_END) - _MOST_OUTPUT))
+                words = output.read().decode("utf-8", "replace").strip()
+                raise AirflowError("restart_command ended with status %d: %s" % (status, words or "(no output)"))
+
+    def failure(self) -> str | None:
+        return None
+
+    def outputs(self) -> list[str]:
+        return []
+
+
+class Supervisor:
+    """A program of supervisord, spoken to over supervisord's own XML-RPC interface.
+
+    Starting ``supervisorctl``, a Python program, would cost more than the conversation.
+    """
+
+    # supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
+    _BAD_NAME, _NOT_RUNNING, _ALREADY_STARTED = 10, 70, 60
+    _GIVEN_UP = {0: "STOPPED", 100: "EXITED", 200: "FATAL"}
+
+    def __init__(self, daemon: _proc.Process, program: str) -> None:
+        self.description = "supervisor program %s" % program
+        self._program = program
+        self._daemon = daemon
+        self._rpc = _supervisor_rpc(daemon)
+        self._started = 0.0
+
+    def programs(self) -> list[str]:
+        names = []
+        for info in self._call("getAllProcessInfo"):
+            same = info["group"] == info["name"]
+            names.append(info["name"] if same else "%s:%s" % (info["group"], info["name"]))
+        return sorted(names)
+
+    def exists(self) -> bool:
+        import xmlrpc.client
+
+        try:
+            self._call("getProcessInfo", self._program)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == self._BAD_NAME:
+                return False
+            raise self._refused("getProcessInfo", fault) from None
+        return True
+
+    def restart(self, between: Callable[[], None], timeout: float) -> None:
+        import xmlrpc.client
+
+        try:
+            self._call("stopProcess", self._program)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != self._NOT_RUNNING:
+                raise self._refused("stopProcess", fault) from None
+        between()
+        self._started = time.monotonic()
+        try:
+            self._call("startProcess", self._program, False)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != self._ALREADY_STARTED:
+                raise self._refused("startProcess", fault) from None
+
+    def failure(self) -> str | None:
+        info = self._call("getProcessInfo", self._program)
+        state = self._GIVEN_UP.get(info["state"])
+        if state is None or time.monotonic() - self._started < 0.5:
+            return None
+        reason = info["spawnerr"] or "exit status %s" % info["exitstatus"]
+        return "supervisor says %s (%s)" % (state, reason)
+
+    def outputs(self) -> list[str]:
+        info = self._call("getProcessInfo", self._program)
+        return sorted({path for path in (info["stdout_logfile"], info["stderr_logfile"]) if os.path.isfile(path)})
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        import http.client
+        import xmlrpc.client
+
+        try:
+            return getattr(self._rpc.supervisor, method)(*arguments)
+        except xmlrpc.client.ProtocolError as error:
+            raise AirflowError(
+                "supervisord (pid %d) refused the request: HTTP %d %s."
+                % (self._daemon.pid, error.errcode, error.errmsg)
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise AirflowError("supervisord (pid %d) cannot be reached: %s." % (self._daemon.pid, error)) from None
+
+    def _refused(self, method: str, fault: Any) -> AirflowError:
+        return AirflowError("supervisord refused %s of %s: %s." % (method, self._program, fault.faultString))
+
+
+def supervisord_of(process: _proc.Process) -> _proc.Process | None:
+    """The supervisord that started this process itself."""
+    parent = _proc.read_process(process.parent)
+    return parent if parent and _is_supervisord(parent) else None
+
+
+def supervisords() -> list[_proc.Process]:
+    """All supervisord processes of this host."""
+    return [process for process in _proc.processes(mentioning=b"supervisord") if _is_supervisord(process)]
+
+
+def supervisor_program(environment: Mapping[str, str]) -> str | None:
+    """The program name that supervisord put into the environment of what it started."""
+    name, group = environment.get("SUPERVISOR_PROCESS_NAME"), environment.get("SUPERVISOR_GROUP_NAME")
+    if not name:
+        return None
+    return name if not group or group == name else "%s:%s" % (group, name)
+
+
+def _is_supervisord(process: _proc.Process) -> bool:
+    arguments = process.arguments
+    return any(os.path.basename(part) == "supervisord" for part in arguments[:2]) or arguments[1:3] == [
+        "-m",
+        "supervisor.supervisord",
+    ]
+
+
+def _supervisor_rpc(daemon: _proc.Process) -> Any:
+    """A client for the interface that this supervisord's configuration file opens."""
+    import base64
+    import http.client
+    import socket
+    import xmlrpc.client
+
+    url, login = _supervisor_address(daemon)
+    headers = []
+    if login:
+        headers.append(("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode("ascii")))
+    if not url.startswith("unix://"):
+        return xmlrpc.client.ServerProxy(url.rstrip("/") + "/RPC2", headers=headers)
+    path = url[len("unix://") :]
+
+    class UnixConnection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.connect(path)
+
+    class UnixTransport(xmlrpc.client.Transport):
+        def make_connection(self, host: Any) -> http.client.HTTPConnection:
+            return UnixConnection("localhost")
+
+    return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(headers=headers))
+
+
+def _supervisor_address(daemon: _proc.Process) -> tuple[str, tuple[str, str] | None]:
+    """The URL of supervisord's interface, and its login where it wants one."""
+    import configparser
+
+    path = _supervisor_config(daemon)
+    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
+    try:
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        raise AirflowError("The configuration of supervisord (pid %d) cannot be read: %s" % (daemon.pid, error)) from None
+    variables = {"here": os.path.dirname(path)}
+    variables.update(("ENV_" + name, value) for name, value in (_proc.environment(daemon.pid) or {}).items())
+
+    def option(section: str, name: str) -> str:
+        value = parser.get(section, name, fallback="").strip().strip("\"'")
+        for variable, content in variables.items():
+            value = value.replace("%%(%s)s" % variable, content)
+        return value
+
+    if option("unix_http_server", "file"):
+        section, url = "unix_http_server", "unix://" + option("unix_http_server", "file")
+    elif option("inet_http_server", "port"):
+        host, _colon, port = option("inet_http_server", "port").rpartition(":")
+        section, url = "inet_http_server", "http://%s:%s" % (host if host not in ("", "*") else "127.0.0.1", port)
+    else:
+        raise AirflowError(
+            "%s opens no interface ([unix_http_server] or [inet_http_server]), so supervisord cannot be asked to "
+            "restart anything. Add one, or use restart_command." % path
+        )
+    for source in ("supervisorctl", section):
+        username, password = option(source, "username"), option(source, "password")
+        if username and not password.startswith("{SHA}"):
+            return url, (username, password)
+    return url, None
+
+
+def _supervisor_config(daemon: _proc.Process) -> str:
+    """The file this supervisord reads: its -c option, else the places that supervisor documents."""
+    folder = _proc.working_directory(daemon.pid) or "/"
+    arguments = daemon.arguments
+    for position, argument in enumerate(arguments):
+        if argument in ("-c", "--configuration") and position + 1 < len(arguments):
+            return os.path.join(folder, arguments[position + 1])
+        if argument.startswith("--configuration="):
+            return os.path.join(folder, argument.partition("=")[2])
+    prefix = os.path.dirname(os.path.dirname(next((part for part in arguments if part.endswith("/supervisord")), "//")))
+    candidates = [
+        os.path.join(prefix, "etc/supervisord.conf"),
+        os.path.join(prefix, "supervisord.conf"),
+        os.path.join(folder, "supervisord.conf"),
+        os.path.join(folder, "etc/supervisord.conf"),
+        "/etc/supervisord.conf",
+        "/etc/supervisor/supervisord.conf",
+    ]
+    return next((path for path in candidates if os.path.isfile(path)), candidates[-1])

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The running server of the API on this host: which process it is, what it was started with, how it is restarted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Callable, Mapping, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _managers, _proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+    airflow_home,
+    config_path,
+    interpreter_of,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_CLOCK_TICK = 0.02  # a process's start time is known to the tick below it
+_LAST_WORDS = 3000  # characters of its log that a failed server is quoted with
+
+
+class Server(NamedTuple):
+    """A running Airflow process of this host: for ``webserver`` and ``api-server`` the parent, not its workers."""
+
+    process: _proc.Process
+    command: str  # airflow COMMAND
+    environment: dict[str, str]
+    home: str
+    cfg_path: str  # resolved
+
+    @property
+    def interpreter(self) -> str | None:
+        script = next((part for part in self.process.arguments[1:2] if os.path.isabs(part)), None)
+        python = self.process.arguments[0]
+        return (interpreter_of(script) if script else None) or (python if os.path.isabs(python) else None)
+
+    def __str__(self) -> str:
+        return "pid %d, started %s, reads %s" % (self.process.pid, moment(self.process.started), self.cfg_path)
+
+
+def airflow_processes() -> list[Server]:
+    """The ``airflow COMMAND`` processes of this host whose environment we may read (as root: all)."""
+    found = []
+    for process in _proc.processes(mentioning=b"airflow"):
+        command = _command(process.arguments)
+        environment = _proc.environment(process.pid) if command else None
+        if command is None or environment is None:
+            continue
+        user_home = environment.get("HOME") or _home_of(process.uid)
+        folder = _proc.working_directory(process.pid) or "/"
+        home = os.path.join(folder, airflow_home(environment, user_home))
+        path = os.path.realpath(os.path.join(folder, config_path(environment, user_home)))
+        found.append(Server(process, command, environment, home, path))
+    return found
+
+
+def servers_among(found: list[Server]) -> list[Server]:
+    return [server for server in found if server.command in SERVER_COMMANDS]
+
+
+def _command(arguments: list[str]) -> str | None:
+    """``python /somewhere/airflow COMMAND ...`` or ``python -m airflow COMMAND ...``."""
+    for position, argument in enumerate(arguments[1:3], start=1):
+        if os.path.basename(argument) == "airflow" and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return None
+
+
+def _home_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/"
+
+
+def base_url(era: Era, cfg: Cfg, server: Server | None) -> str:
+    """Where the server should be reached on this host: its own arguments, its environment, the file, the default."""
+    arguments = server.process.arguments if server else []
+    environment = server.environment if server else {}
+
+    def setting(name: str, *flags: str) -> str:
+        for flag, value in zip(arguments, arguments[1:]):
+            if flag in flags:
+                return value
+        for argument in arguments:
+            flag, equals, value = argument.partition("=")
+            if equals and flag in flags:
+                return value
+        section, option = era.address[name]
+        variable = "AIRFLOW__%s__%s" % (section.upper(), option.upper())
+        return environment.get(variable) or cfg.get(section, option) or ""
+
+    host = setting("host", "-H", "--hostname", "--host")
+    if host in ("", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    port = setting("port", "-p", "--port")
+    scheme = "https" if setting("ssl_cert", "--ssl-cert") else "http"
+    path = urlsplit(setting("base_url")).path.rstrip("/")
+    return "%s://%s:%s%s" % (scheme, "[%s]" % host if ":" in host else host, port if port.isdigit() else "8080", path)
+
+
+def loopback_port(url: str) -> int | None:
+    """The port of a URL that leads to this very host, else None: behind a proxy nobody knows who answers."""
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80) if parts.hostname in _LOOPBACK else None
+
+
+def override(era: Era, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable that beats the file in this environment, and its value. Names are case-sensitive.
+
+    From 2.3 on the old name counts as well, and beats even the new key of the file.
+    """
+    names = [era.option] if era.option else []
+    if era.takes_list:
+        names += era.superseded
+    for name in names:
+        variable = "AIRFLOW__API__%s" % str(name).upper()
+        if variable in environment:
+            return variable, environment[variable]
+    return None
+
+
+def is_older_than(server: Server, changed: float) -> bool:
+    return server.process.started + _CLOCK_TICK < changed
+
+
+def strangers_on(port: int, server: Server | None) -> list[_proc.Process]:
+    """Processes that listen on the server's port and do not belong to it."""
+    pids = _proc.listeners(port)
+    found = [_proc.read_process(pid) for pid in pids if not server or not _proc.is_within(pid, server.process.pid)]
+    return [process for process in found if process]
+
+
+def orphan_of(home: str, strangers: list[_proc.Process]) -> _proc.Process | None:
+    """The gunicorn master among them that once belonged to this home: its pid is in the home's pid file."""
+    try:
+        with open(os.path.join(home, "airflow-webserver.pid"), encoding="ascii") as file:
+            pid = int(file.read().strip())
+    except (OSError, ValueError):
+        return None
+    masters = [process for process in strangers if process.pid == pid]
+    return masters[0] if masters and any("gunicorn" in part for part in masters[0].arguments[:3]) else None
+
+
+class Restart:
+    """One restart of the server and the wait until a new, healthy one answers.
+
+    :param url: base URL at which health is asked.
+    :param prove: a last check with the healthy server; raises AirflowError if it fails.
+    :param secrets: values that must not appear when the server's log is quoted.
+    """
+
+    def __init__(
+        self,
+        manager: _managers.Manager,
+        server: Server | None,
+        home: str,
+        cfg_path: str,
+        url: str,
+        health_url: str,
+        timeout: float,
+        tls: _health.Tls,
+        prove: Callable[[], None],
+        secrets: list[str],
+    ) -> None:
+        self._manager = manager
+        self._home = home
+        self._cfg_path = cfg_path
+        self._port = loopback_port(url)
+        self._health_url = health_url
+        self._timeout = timeout
+        self._tls = tls
+        self._prove = prove
+        self._secrets = secrets
+        self._outputs = set(_proc.regular_outputs(server.process.pid)) if server else set()
+        self.count = 0
+
+    def __call__(self) -> None:
+        """:raises AirflowError: with the server's last words, if there is no new and healthy server in time."""
+        self.count += 1
+        self._outputs.update(self._manager.outputs())
+        for name in ("out", "err", "log"):  # where `airflow webserver -D` writes
+            self._outputs.add(os.path.join(self._home, "airflow-webserver." + name))
+        sizes = {path: os.path.getsize(path) if os.path.isfile(path) else 0 for path in self._outputs}
+        old = self._serving()
+        begun = time.time()
+        deadline = time.monotonic() + self._timeout
+        try:
+            self._manager.restart(lambda: self._end_leftovers(old), self._timeout)
+            self._await_health(begun, deadline)
+        except AirflowError as error:
+            raise AirflowError("%s %s" % (error, self._last_words(sizes))) from None
+        self._prove()
+
+    def _serving(self) -> list[_proc.Process]:
+        """The processes that belong to the server now: whatever of them is left when it is down, is an orphan."""
+        servers = [server for server in servers_among(airflow_processes()) if server.cfg_path == self._cfg_path]
+        family = [process for server in servers for process in _proc.descendants(server.process.pid)]
+        orphan = orphan_of(self._home, strangers_on(self._port, None)) if self._port else None
+        return family + ([orphan, *_proc.descendants(orphan.pid)] if orphan else [])
+
+    def _end_leftovers(self, old: list[_proc.Process]) -> None:
+        """End what outlived its server: it would go on answering with the old configuration."""
+        patience = time.monotonic() + 3
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            left = [process for process in old if _proc.is_alive(process)]
+            for process in left:
+                if number is not None:
+                    _proc.send_signal(process, number)
+            while any(_proc.is_alive(process) for process in left) and time.monotonic() < patience:
+                time.sleep(0.05)
+            patience = time.monotonic() + 5
+        if self._port:
+            strangers = strangers_on(self._port, None)
+            if strangers:
+                raise AirflowError(
+                    "Port %d is taken by pid %d (%s), which does not belong to this Airflow."
+                    % (self._port, strangers[0].pid, " ".join(strangers[0].arguments[:2]))
+                )
+
+    def _await_health(self, begun: float, deadline: float) -> None:
+        pause = 0.1
+        while True:
+            health = _health.ask_health(self._health_url, 10.0, self._tls)
+            if health.state == "healthy":
+                old = self._older_than(begun)
+                if old is None:
+                    return
+                health = health._replace(detail="still served by pid %d, which is older than the restart" % old.pid)
+            failure = self._manager.failure()
+            if failure:
+                raise AirflowError("After the restart the server did not come up: %s." % failure)
+            if time.monotonic() > deadline:
+                raise AirflowError(
+                    "After the restart the server at %s was not healthy within %d s: %s."
+                    % (self._health_url, self._timeout, health.detail)
+                )
+            time.sleep(pause)
+            pause = min(0.5, pause * 1.5)
+
+    def _older_than(self, begun: float) -> _proc.Process | None:
+        """A process that answers on our port and was there before the restart. Unknown behind a proxy."""
+        if not self._port:
+            return None
+        processes = [_proc.read_process(pid) for pid in _proc.listeners(self._port)]
+        return next((process for process in processes if process and process.started + _CLOCK_TICK < begun), None)
+
+    def _last_words(self, sizes: dict[str, int]) -> str:
+        """What the server wrote since, from its log files."""
+        words = ""
+        for path in sorted(sizes):
+            try:
+                with open(path, "rb") as file:
+                    end = file.seek(0, os.SEEK_END)
+                    file.seek(max(sizes[path] if sizes[path] <= end else 0, end - _LAST_WORDS))
+                    text = file.read().decode("utf-8", "replace").strip()
+            except OSError:
+                continue
+            if text:
+                words += "\n--- %s:\n%s" % (path, text)
+        for secret in self._secrets:
+            words = words.replace(secret, "********")
+        return "The server's last words:%s\n---" % words if words else "No log of the server was found to quote."
+
+
+def moment(seconds: float) -> str:
+    """A time for a sentence, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
