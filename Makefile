@@ -45,7 +45,7 @@ $(BUILD)/venv/.uv-ready: tests/requirements/bootstrap.txt
 	@$(PYTHON) tests/tools/check_python.py
 	@echo "--- making .build/venv"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(BUILD)/venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements/bootstrap.txt
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r tests/requirements/bootstrap.txt
 	@touch $@
 
 $(BUILD)/importer/.ready: tests/requirements/importer.txt $(BUILD)/venv/.ready
@@ -100,6 +100,9 @@ bench: venv ## measure what a task costs
 format: venv ## lay out the Python code as `make lint` wants it
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+changelog: venv ## write the fragments into CHANGELOG.md, under the version of galaxy.yml
+	PATH="$(BIN):$$PATH" $(BIN)/antsibull-changelog release --reload-plugins --refresh --update-existing
 
 demo: ## show the whole story on a real Airflow
 	@$(PYTHON) tests/tools/check_python.py

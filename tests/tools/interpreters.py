@@ -33,8 +33,9 @@ def ask(candidate: Path, version: str) -> Path | None:
         done = subprocess.run([candidate, "-I", "-c", code], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found, _, executable = done.stdout.strip().partition(" ")
-    return Path(executable) if done.returncode == 0 and found == version else None
+    if done.returncode or not done.stdout.startswith(version + " "):
+        return None
+    return Path(done.stdout.split(" ", 1)[1].strip())
 
 
 def find(version: str) -> Path | None:

@@ -22,16 +22,20 @@ class PackageError(Exception):
     """The package is not what it should be."""
 
 
-def run(command: list[str | Path], cwd: Path = ROOT, path: Path = BIN) -> str:
-    """Return what ``command`` printed, after showing it; raise PackageError when it fails."""
+def environment(path: Path) -> dict[str, str]:
+    """Return an environment in which the collection is found where it gets installed, and not in the checkout."""
+    names = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(INSTALLED)}
+    names["PATH"] = f"{path}{os.pathsep}{names['PATH']}"
+    names.pop("PYTHONPATH", None)
+    return names
+
+
+def run(command: list[str | Path], cwd: Path = WORK, path: Path = BIN) -> str:
+    """Return what ``command`` printed; raise PackageError when it fails."""
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(INSTALLED),
-            "PATH": f"{path}{os.pathsep}{os.environ['PATH']}",
-        },
+        env=environment(path),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -45,7 +49,7 @@ def run(command: list[str | Path], cwd: Path = ROOT, path: Path = BIN) -> str:
 
 def build() -> Path:
     """Return the built file."""
-    run([BIN / "ansible-galaxy", "collection", "build", "--output-path", WORK])
+    run([BIN / "ansible-galaxy", "collection", "build", "--output-path", WORK], cwd=ROOT)
     (file,) = WORK.glob("*.tar.gz")
     print("built", file.relative_to(ROOT))
     return file
@@ -53,8 +57,10 @@ def build() -> Path:
 
 def install(file: Path) -> Path:
     """Install ``file`` and return the folder of the installed collection."""
-    run([BIN / "ansible-galaxy", "collection", "install", file, "--offline", "--collections-path", INSTALLED])
+    output = run([BIN / "ansible-galaxy", "collection", "install", file, "--offline", "--collections-path", INSTALLED])
     folder = INSTALLED / "ansible_collections" / COLLECTION.replace(".", "/")
+    if not folder.is_dir():
+        raise PackageError(f"ansible-galaxy installed nothing:\n{output}")
     print("installed", folder.relative_to(ROOT))
     return folder
 
@@ -78,7 +84,7 @@ def read_documentation(folder: Path) -> None:
 
 def import_as_galaxy(file: Path) -> None:
     """Let galaxy-importer read ``file``; a warning counts as an error."""
-    output = run([IMPORTER_BIN / "python", "-m", "galaxy_importer.main", file], cwd=WORK, path=IMPORTER_BIN)
+    output = run([IMPORTER_BIN / "python", "-m", "galaxy_importer.main", file], path=IMPORTER_BIN)
     complaints = [line for line in output.splitlines() if line.startswith(("WARNING", "ERROR"))]
     print(output, end="")
     if complaints or "Importer processing completed successfully" not in output:
