@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install an Airflow release and supervisor from pinned requirements, each into its own venv."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import pythons
+from testbed.errors import TestbedError
+from testbed.releases import Release
+
+REQUIREMENTS = Path(__file__).parent / "requirements"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An installed release: its venv's ``python`` and ``executable`` (airflow), and supervisor's bin folder."""
+
+    release: Release
+    folder: Path
+    supervisor_bin: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "venv/bin/python"
+
+    @property
+    def executable(self) -> Path:
+        return self.folder / "venv/bin/airflow"
+
+
+class Installer:
+    """Makes virtual environments with uv. ``say`` is told, in a sentence, of everything that takes time."""
+
+    def __init__(self, root: Path, uv: Path, say: Callable[[str], None]) -> None:
+        self.root = root
+        self._uv = uv
+        self._say = say
+
+    def airflow(self, release: Release) -> Installation:
+        """Return the installation of ``release`` below ``root``, installing what is not there yet."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with _locked(self.root / "lock"):
+            supervisor = self.root / "supervisor"
+            self.venv(supervisor, pythons.find(("3.11", "3.12", "3.13", "3.10")), REQUIREMENTS / "supervisor.txt")
+            python = pythons.find(release.pythons)
+            # The folder's name has the interpreter's version, so that another one makes another venv.
+            folder = self.root / f"{release.version}-{_name(python)}"
+            self.venv(folder / "venv", python, REQUIREMENTS / f"airflow-{release.version}.txt")
+        return Installation(release, folder, supervisor / "bin")
+
+    def venv(self, folder: Path, python: Path, requirements: Path) -> None:
+        """Make ``folder`` a venv with exactly ``requirements``; a whole one is kept, a half-made one made again.
+
+        Raises TestbedError with uv's own words when it cannot.
+        """
+        marker = folder / ".complete"
+        wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+        if marker.is_file() and marker.read_text() == wanted:
+            return
+        self._say(f"installing {requirements.stem} with {_name(python)} into {folder}")
+        shutil.rmtree(folder, ignore_errors=True)
+        self._run("venv", "--python", str(python), str(folder))
+        # The file is the whole resolved set: resolving again could only add to it.
+        self._run("pip", "install", "--no-deps", "--python", str(folder / "bin/python"), "-r", str(requirements))
+        marker.write_text(wanted)
+
+    def _run(self, *args: str) -> None:
+        environment = {
+            "UV_CACHE_DIR": str(self.root / "uv-cache"),
+            **os.environ,
+            "UV_PYTHON_DOWNLOADS": "never",
+            "SLUGIFY_USES_TEXT_UNIDECODE": "yes",  # python-slugify of old releases asks for this choice
+        }
+        done = subprocess.run(
+            [str(self._uv), "--quiet", *args], env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise TestbedError(f"uv {' '.join(args)} failed (rc {done.returncode}):\n{done.stderr.strip()}")
+
+
+def _name(python: Path) -> str:
+    return f"py{pythons.version_of(python)}"
+
+
+def find_uv(checkout: Path) -> Path:
+    """Return uv of the checkout's tools, else of PATH. Raises TestbedError when there is none."""
+    found = shutil.which("uv", path=str(checkout / ".build/venv/bin")) or shutil.which("uv")
+    if not found:
+        raise TestbedError("uv is neither in .build/venv nor on PATH: `make test` installs it there.")
+    return Path(found)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold ``path`` locked: two test runs in one checkout must not install over each other."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One Airflow that runs under its own supervisord, and what tests do with it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from testbed import home as homes
+from testbed import processes
+from testbed.errors import TestbedError
+from testbed.installation import Installation
+
+
+class Airflow:
+    """Airflow in its own home below a supervisord, listening on a loopback port.
+
+    ``home`` must be missing or empty for ``start``; ``stop`` leaves it, for a look at its logs
+    (``<program>.log``, ``supervisord.log``). Every method that waits raises TestbedError with the server's
+    last words when it waited in vain.
+    """
+
+    def __init__(self, installation: Installation, home: Path, port: int) -> None:
+        self.installation = installation
+        self.version = installation.release.version
+        self.python = installation.python
+        self.executable = installation.executable
+        self.home = home
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.cfg = home / "airflow.cfg"
+        self.dags = home / "dags"
+        self.supervisord_conf = home / "supervisord.conf"
+        self.server_program = next(iter(installation.release.programs))
+
+    @property
+    def users(self) -> dict[str, str]:
+        """User name -> password: ``admin`` (role Admin), ``op`` (Op), ``viewer`` (Viewer)."""
+        return homes.passwords(self.home)
+
+    def start(self) -> None:
+        """Make the home, start supervisord with all programs, and wait until the testbed's DAGs can be run."""
+        homes.prepare(self.installation, self.home)
+        self._write_supervisord_conf()
+        self._run([self.installation.supervisor_bin / "supervisord", "-c", self.supervisord_conf], check=True)
+        self.wait_healthy()
+        self.wait_dags(["hello", "fails", "slow", "paused"])
+
+    def stop(self) -> None:
+        """End supervisord and everything that was started in the home."""
+        processes.end(self.home)
+
+    def supervisorctl(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run supervisorctl against this supervisord; a failure is the caller's to see in ``returncode``."""
+        return self._run([self.installation.supervisor_bin / "supervisorctl", "-c", self.supervisord_conf, *args])
+
+    def cli(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run the ``airflow`` command in this home's environment (takes seconds); see ``returncode``."""
+        return self._run([self.executable, *args])
+
+    def set_backends(self, value: str | None) -> None:
+        """Write [api] auth_backends as plain text (None: take the line out), restart, wait until healthy."""
+        self.write_backends(value)
+        self.restart_webserver()
+
+    def write_backends(self, value: str | None) -> None:
+        """Only the edit of ``set_backends``, without the restart. The file keeps its inode, owner and mode."""
+        option = self.installation.release.backends_option
+        head, section, body = self.cfg.read_text(encoding="utf-8").partition("\n[api]\n")
+        body, end, tail = body.partition("\n[")
+        body = re.sub(rf"(?m)^{option} *=.*\n", "", body)
+        line = "" if value is None else f"{option} = {value}\n"
+        self.cfg.write_text(head + section + line + body + end + tail, encoding="utf-8")
+
+    def restart_webserver(self) -> None:
+        """Restart the API server through supervisord and wait until it is healthy."""
+        done = self.supervisorctl("restart", self.server_program)
+        if done.returncode != 0:
+            raise TestbedError(
+                f"supervisorctl restart {self.server_program}: {done.stdout}\n{self.last_words(self.server_program)}"
+            )
+        self.wait_healthy()
+
+    def webserver_pid(self) -> int:
+        """The pid of the API server as supervisord knows it: `airflow webserver`, gunicorn's parent."""
+        answer = self.supervisorctl("pid", self.server_program)
+        if answer.returncode != 0 or not answer.stdout.strip().isdigit():
+            raise TestbedError(f"supervisorctl pid {self.server_program}: {answer.stdout.strip()}")
+        return int(answer.stdout)
+
+    def wait_healthy(self, timeout: float = 60.0) -> None:
+        """Wait up to ``timeout`` seconds until the health endpoint says that the database is healthy."""
+        self.wait_until(self.healthy, f"{self.url} is healthy", timeout)
+
+    def wait_dags(self, dag_ids: Collection[str], timeout: float = 90.0) -> None:
+        """Wait up to ``timeout`` seconds until the scheduler has put these DAGs into the database."""
+        self.wait_until(lambda: self._known_dags().issuperset(dag_ids), f"DAGs {', '.join(dag_ids)} are there", timeout)
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
+        """Wait up to ``timeout`` seconds for ``condition``; ``what`` says it in the error."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                logs = "\n".join(self.last_words(program) for program in self.installation.release.programs)
+                raise TestbedError(f"Not so after {timeout:.0f} s: {what}.\n{logs}")
+            time.sleep(0.2)
+
+    def healthy(self) -> bool:
+        """Ask the health endpoint once."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", self.installation.release.health_path)
+            answer = json.load(connection.getresponse())
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        finally:
+            connection.close()
+        return bool(answer["metadatabase"]["status"] == "healthy")
+
+    def last_words(self, program: str) -> str:
+        """The end of a program's log, for an error message."""
+        log = self.home / f"{program}.log"
+        lines = log.read_text(errors="replace").splitlines()[-15:] if log.is_file() else ["(no log)"]
+        return "\n".join([f"The end of {log}:", *lines])
+
+    def _known_dags(self) -> set[str]:
+        database = f"file:{self.home}/airflow.db?mode=ro"
+        with contextlib.closing(sqlite3.connect(database, uri=True, timeout=10)) as connection:
+            return {row[0] for row in connection.execute("SELECT dag_id FROM serialized_dag")}
+
+    def _run(self, command: list[str | os.PathLike[str]], check: bool = False) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [os.fspath(part) for part in command],
+            env=homes.environment(self.installation, self.home),
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise TestbedError(f"{command[0]} failed (rc {done.returncode}): {done.stdout}{done.stderr}")
+        return done
+
+    def _write_supervisord_conf(self) -> None:
+        socket_path = self.home / "supervisor.sock"
+        if len(os.fsencode(socket_path)) > 95:  # 107 is the kernel's limit; supervisord appends a dot and its pid
+            raise TestbedError(f"{socket_path} is too long a path for a socket: use a folder nearer to the root.")
+        environment = ",".join(
+            f'{name}="{value}"' for name, value in homes.environment(self.installation, self.home).items()
+        )
+        text = f"""\
+[unix_http_server]
+file={socket_path}
+chmod=0700
+
+[supervisord]
+directory={self.home}
+logfile={self.home}/supervisord.log
+pidfile={self.home}/supervisord.pid
+childlogdir={self.home}
+environment={environment}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://{socket_path}
+"""
+        for program, arguments in self.installation.release.programs.items():
+            text += f"""
+[program:{program}]
+command={self.executable} {arguments.format(port=self.port)}
+directory={self.home}
+redirect_stderr=true
+stdout_logfile={self.home}/{program}.log
+stopasgroup=true
+killasgroup=true
+stopwaitsecs=30
+"""
+        self.supervisord_conf.write_text(text.replace("%", "%%"))
+        self.supervisord_conf.chmod(0o600)
+
+
+def free_port(preferred: int | None = None) -> int:
+    """A loopback port that nothing listens on; ``preferred`` if that is free."""
+    for port in [preferred, 0] if preferred else [0]:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise TestbedError("no free loopback port")

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Airflow releases that the testbed can run, and what is different about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from testbed.errors import TestbedError
+
+DEFAULT = "2.11.2"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One Airflow release: how it is installed, initialised and run.
+
+    ``pythons`` are tried in their order. ``specs`` and ``exclude_newer`` are the recipe that the pinned
+    file under requirements/ was compiled from. In ``programs`` (supervisor program name -> arguments of
+    the ``airflow`` command) ``{port}`` stands for the port of the API; the first one serves it.
+    """
+
+    version: str
+    pythons: tuple[str, ...]
+    exclude_newer: str
+    specs: tuple[str, ...]
+    migrate: tuple[str, ...] = ("db", "migrate")
+    backends_option: str = "auth_backends"
+    programs: Mapping[str, str] = field(
+        default_factory=lambda: {
+            # One worker: gunicorn forgets the TERM for a worker that is just being forked, and a server that is
+            # stopped when the first of several workers has answered then takes 30 s to end.
+            "airflow-webserver": "webserver --hostname 127.0.0.1 --port {port} --workers 1",
+            # Its log server would listen on a fixed port on all interfaces.
+            "airflow-scheduler": "scheduler --skip-serve-logs",
+        }
+    )
+    health_path: str = "/health"
+
+
+RELEASES = (Release("2.11.2", ("3.11", "3.12", "3.10"), "2026-03-21", ("apache-airflow==2.11.2",)),)
+
+
+def release(version: str) -> Release:
+    """Return the release of that version, or raise TestbedError naming those there are."""
+    for known in RELEASES:
+        if known.version == version:
+            return known
+    names = ", ".join(known.version for known in RELEASES)
+    raise TestbedError(f"The testbed has no Airflow {version}; it has {names}.")

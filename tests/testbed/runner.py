@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run one module or a playbook through the real ansible-playbook, on this machine, and keep what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import TestbedError
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What one task returned on one host."""
+
+    host: str
+    task: str
+    action: str
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PlaybookResult:
+    """``output`` is everything printed; ``stats`` has per host ``ok``, ``changed``, ``failures``, ``skipped``, ..."""
+
+    rc: int
+    output: str
+    stats: dict[str, dict[str, int]]
+    tasks: list[TaskResult]
+
+    @property
+    def changed(self) -> int:
+        """Number of tasks that changed something, on all hosts."""
+        return sum(host["changed"] for host in self.stats.values())
+
+
+@dataclass(frozen=True)
+class ModuleResult:
+    """``result`` is the dict that the module returned; ``output`` everything that Ansible printed."""
+
+    rc: int
+    output: str
+    result: dict[str, Any]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed", False))
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.result.get("failed", False) or self.result.get("unreachable", False))
+
+    @property
+    def msg(self) -> str:
+        return str(self.result.get("msg", ""))
+
+
+class Ansible:
+    """Runs Ansible from ``bin_folder`` with nothing of the user's own configuration.
+
+    ``folder`` takes everything that is written (secrets too, in files of mode 0600, never in argv);
+    ``collections`` is the ANSIBLE_COLLECTIONS_PATH; modules run with ``python`` unless told otherwise.
+    """
+
+    def __init__(self, bin_folder: Path, folder: Path, collections: Path, python: Path) -> None:
+        self._ansible_playbook = bin_folder / "ansible-playbook"
+        self._folder = folder
+        self._python = python
+        (folder / "ansible.cfg").touch()  # an empty one of our own, so that no other is looked for
+        self._environment = {
+            "ANSIBLE_CALLBACKS_ENABLED": "testbed_results",
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+            "ANSIBLE_HOME": str(folder / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_REMOTE_TMP": str(folder / "remote"),
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "PATH": os.pathsep.join([str(bin_folder), os.environ["PATH"]]),
+        }
+
+    def module(
+        self,
+        name: str,
+        args: Mapping[str, Any],
+        *,
+        check: bool = False,
+        diff: bool = False,
+        env: Mapping[str, str] | None = None,
+        verbosity: int = 0,
+        become: bool = False,
+        python: Path | None = None,
+    ) -> ModuleResult:
+        """Run one task. ``env`` adds to Ansible's environment, and with it to the module's."""
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "become": become,
+            "tasks": [{"name": "The module under test", name: dict(args)}],
+        }
+        done = self.playbook(
+            json.dumps([play]) + "\n", check=check, diff=diff, env=env, verbosity=verbosity, python=python
+        )
+        if not done.tasks:
+            raise TestbedError(f"no task ran (rc {done.rc}):\n{done.output}")
+        return ModuleResult(done.rc, done.output, done.tasks[-1].result)
+
+    def playbook(
+        self,
+        playbook: Path | str,
+        extra_vars: Mapping[str, Any] | None = None,
+        *,
+        check: bool = False,
+        diff: bool = False,
+        env: Mapping[str, str] | None = None,
+        verbosity: int = 0,
+        python: Path | None = None,
+    ) -> PlaybookResult:
+        """Run a playbook: a path or a collection's playbook name, or the text itself if it has a line break."""
+        with tempfile.TemporaryDirectory(prefix="run-", dir=self._folder) as name:
+            run = Path(name)  # mode 0700
+            if isinstance(playbook, str) and "\n" in playbook:
+                (run / "playbook.yml").write_text(playbook, encoding="utf-8")
+                playbook = run / "playbook.yml"
+            inventory = {"ansible_connection": "local", "ansible_python_interpreter": str(python or self._python)}
+            (run / "inventory.json").write_text(json.dumps({"all": {"hosts": {"localhost": inventory}}}))
+            (run / "vars.json").write_text(json.dumps(dict(extra_vars or {})))
+            command = [str(self._ansible_playbook), "-i", str(run / "inventory.json"), "-e", f"@{run / 'vars.json'}"]
+            command += ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
+            done = subprocess.run(
+                [*command, str(playbook)],
+                env={**self._environment, "TESTBED_RESULTS": str(run / "results"), **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            lines = (run / "results").read_text(encoding="utf-8").splitlines() if (run / "results").exists() else []
+        stats: dict[str, dict[str, int]] = {}
+        tasks = []
+        for line in map(json.loads, lines):
+            if "stats" in line:
+                stats = line["stats"]
+            else:
+                tasks.append(TaskResult(**line))
+        return PlaybookResult(done.returncode, done.stdout, stats, tasks)
