@@ -185,7 +185,6 @@ redirect_stderr=true
 stdout_logfile={self.home}/{program}.log
 stopasgroup=true
 killasgroup=true
-stopwaitsecs=30
 """
         self.supervisord_conf.write_text(text.replace("%", "%%"))
         self.supervisord_conf.chmod(0o600)
