@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Everything that the project does to itself. `make help` lists it.
-# All that is made lies in .build/ (ignored by git); nothing outside the checkout is touched.
+# All that is made lies in .build/ (the demo in .demo/), which git ignores; nothing outside the checkout is touched.
 
 PYTHON ?= python3
 PARTS := unit sanity lint docs build integration
 
-ROOT := $(CURDIR)
-BUILD := $(ROOT)/.build
+BUILD := .build
 BIN := $(BUILD)/venv/bin
 UV := $(BIN)/uv
-COLLECTION := $(BUILD)/collections/ansible_collections/fleetops/airflow
+LINK := $(BUILD)/collections/ansible_collections/fleetops/airflow
+# For tools that start others of the same environment by name.
+WITH_TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+# Run each quoted command, and fail at the end when one did.
+each = failed=0; for command in $(1); do echo "--- $$command"; $(WITH_TOOLS) $$command || failed=1; done; exit $$failed
 
 # Ansible sees this checkout, and none of the settings of whoever calls make.
-export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
-export ANSIBLE_CONFIG := $(BUILD)/ansible.cfg
-export ANSIBLE_HOME := $(BUILD)/ansible
-export PYTHONPATH := $(BUILD)/collections
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(BUILD)/collections
+export ANSIBLE_CONFIG := $(CURDIR)/$(BUILD)/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/$(BUILD)/ansible
+export PYTHONPATH := $(CURDIR)/$(BUILD)/collections
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
@@ -35,9 +39,9 @@ venv: $(BUILD)/venv/.ready ## make the environment of the tests, .build/venv
 # ansible_collections.fleetops.airflow.
 $(BUILD)/venv/.ready: tests/requirements/controller.txt $(BUILD)/venv/.uv-ready
 	@echo "--- filling .build/venv"
-	@mkdir -p $(dir $(COLLECTION)) $(ANSIBLE_HOME)
-	@ln -sfn ../../../.. $(COLLECTION)
-	@: > $(ANSIBLE_CONFIG)
+	@mkdir -p $(dir $(LINK)) "$(ANSIBLE_HOME)"
+	@ln -sfn ../../../.. $(LINK)
+	@: > "$(ANSIBLE_CONFIG)"
 	@$(UV) pip install --quiet --python $(BIN)/python -r tests/requirements/controller.txt
 	@touch $@
 
@@ -65,7 +69,6 @@ requirements: $(BUILD)/venv/.uv-ready ## pin the newest releases that the *.in f
 
 # --- the tests --------------------------------------------------------------------------------
 
-# Every part runs, whatever the others said; the table at the end is the answer.
 test: venv ## run everything below; the last lines say what passed
 	@$(PYTHON) tests/tools/run_parts.py $(PARTS)
 
@@ -76,15 +79,14 @@ unit: venv ## unit tests, on this Python and on those that managed hosts may hav
 sanity: venv ## ansible-test sanity, with no ignore entries
 	$(BIN)/python tests/tools/sanity.py
 
+# Each of the tools has its say, whatever the ones before it said.
+LINT := "ruff check" "ruff format --check" "mypy" "ansible-lint --offline"
 lint: venv ## ruff, mypy and ansible-lint
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	PATH="$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+	@$(call each,$(LINT))
 
+DOCS := "antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all ." "antsibull-changelog lint"
 docs: venv ## check the documentation of the plugins, the roles and the change log
-	PATH="$(BIN):$$PATH" $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
-	$(BIN)/antsibull-changelog lint
+	@$(call each,$(DOCS))
 
 build: venv $(BUILD)/importer/.ready ## build, install and import the collection as Galaxy would
 	$(BIN)/python tests/tools/package.py
@@ -102,7 +104,7 @@ format: venv ## lay out the Python code as `make lint` wants it
 	$(BIN)/ruff format
 
 changelog: venv ## write the fragments into CHANGELOG.md, under the version of galaxy.yml
-	PATH="$(BIN):$$PATH" $(BIN)/antsibull-changelog release --reload-plugins --refresh --update-existing
+	$(WITH_TOOLS) $(BIN)/antsibull-changelog release --reload-plugins --refresh --update-existing
 
 demo: ## show the whole story on a real Airflow
 	@$(PYTHON) tests/tools/check_python.py
