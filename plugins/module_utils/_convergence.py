@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager
@@ -24,26 +24,24 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
 from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change, locked, uninterrupted
 
 _SECRET_NAME = re.compile(r"(?i)password|secret|(^|_)key$|_conn$|token|broker_url|result_backend")
+# Airflow itself comes first: it puts its plugins folder on sys.path.
 _IMPORT_CHECK = """
-import importlib, sys
+import airflow, importlib, sys
 for name in sys.argv[1:]:
     module = importlib.import_module(name)
     for part in ("init_app", "requires_authentication"):
         if not hasattr(module, part):
             raise ImportError("%s is no API authentication backend: it has no %s" % (name, part))
 """
-_IMPORT_TIMEOUT = 120
 
 
 class Intent(NamedTuple):
     """What a task wants of the file and of the server.
 
-    ``options`` are all the options that ``edit`` may touch, and the only ones that a diff shows. ``imports`` are
-    modules that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy server, with
-    its base URL; it raises AirflowError.
+    ``imports`` are modules that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
+    server, with its base URL; it raises AirflowError.
     """
 
-    options: list[tuple[str, str]]
     edit: Callable[[Cfg], Cfg]
     imports: Callable[[Cfg], list[str]]
     prove: Callable[[str], None]
@@ -158,9 +156,7 @@ def _read(host: Host) -> bytes:
         raise AirflowError("%s cannot be read: %s." % (host.path, error.strerror)) from None
 
 
-def _restart_reason(
-    host: Host, edited: bool, always: bool, url: str, warn: Callable[[str], None]
-) -> str | None:
+def _restart_reason(host: Host, edited: bool, always: bool, url: str, warn: Callable[[str], None]) -> str | None:
     """Why the running server does not do what the file will say, None if it does (as far as can be seen)."""
     port = loopback_port(url)
     strangers = strangers_on(port, host.server) if port else []
@@ -220,11 +216,11 @@ def _restarter(
         timeout=parameters["health_timeout"],
         tls=tls,
         prove=prove,
-        secrets=_secrets(cfg),
+        secrets=secrets_of(cfg),
     )
 
 
-def _secrets(cfg: Cfg) -> list[str]:
+def secrets_of(cfg: Cfg) -> list[str]:
     """Values of the file that a log may not carry into a play's output, longest first."""
     found = {option.value for option in cfg.options() if _SECRET_NAME.search(option.name) and len(option.value) >= 4}
     return sorted(found, key=len, reverse=True)
@@ -249,47 +245,13 @@ def _check_imports(host: Host, names: list[str], cfg: Cfg, warn: Callable[[str],
     if not host.interpreter:
         warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
         return
-    environment = dict(host.server.environment if host.server else os.environ)
-    environment.update(AIRFLOW_HOME=host.home, AIRFLOW_CONFIG=host.real_path, PYTHONDONTWRITEBYTECODE="1")
-    try:
-        done = subprocess.run(
-            [host.interpreter, "-W", "ignore", "-c", _IMPORT_CHECK, *names],
-            env=environment,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_IMPORT_TIMEOUT,
-            preexec_fn=_as_user_of(host),
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise AirflowError(
-            "Whether Airflow can import %s cannot be checked with %s: %s. Nothing was changed."
-            % (", ".join(names), host.interpreter, error)
-        ) from None
-    if done.returncode != 0:
-        words = done.stdout.decode("utf-8", "replace").strip().splitlines()
-        said = words[-1] if words else "exit status %d" % done.returncode
-        for secret in _secrets(cfg):
+    done = run_python(host, ["-c", _IMPORT_CHECK, *names])
+    if done.status != 0:
+        said = done.last_line
+        for secret in secrets_of(cfg):
             said = said.replace(secret, "********")
         raise AirflowError(
             "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
-            "Correct backends, or install what is missing for %s." % (host.version, ", ".join(names), said, host.interpreter)
+            "Correct backends, or install what is missing for %s."
+            % (host.version, ", ".join(names), said, host.interpreter)
         )
-
-
-def _as_user_of(host: Host) -> Callable[[], None] | None:
-    """Become the server's user, else the file's owner: files that an import leaves must not belong to root."""
-    import pwd
-
-    uid = host.server.process.uid if host.server else os.stat(host.real_path).st_uid
-    if os.geteuid() != 0 or uid == 0:
-        return None
-    user = pwd.getpwuid(uid)
-
-    def become() -> None:
-        os.initgroups(user.pw_name, user.pw_gid)
-        os.setgid(user.pw_gid)
-        os.setuid(uid)
-
-    return become

@@ -23,6 +23,9 @@ class Tls(NamedTuple):
     ca_path: str | None = None
 
 
+VERIFIED = Tls()
+
+
 class Answer(NamedTuple):
     status: int
     content_type: str
@@ -50,9 +53,7 @@ def check_url(url: str) -> None:
         raise AirflowError("url holds a username or a password. Give them as username and password.")
 
 
-def get(
-    url: str, timeout: float, tls: Tls = Tls(), login: tuple[str, str] | None = None
-) -> Answer:
+def get(url: str, timeout: float, tls: Tls = VERIFIED, login: tuple[str, str] | None = None) -> Answer:
     """GET ``url`` without following redirects.
 
     :param timeout: seconds for each wait on the network.
@@ -85,12 +86,10 @@ def get(
         raise Unreachable("%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__) from None
     finally:
         connection.close()
-    return Answer(
-        response.status, response.getheader("Content-Type") or "", body, response.getheader("Location") or ""
-    )
+    return Answer(response.status, response.getheader("Content-Type") or "", body, response.getheader("Location") or "")
 
 
-def ask_health(url: str, timeout: float, tls: Tls = Tls()) -> Health:
+def ask_health(url: str, timeout: float, tls: Tls = VERIFIED) -> Health:
     """What Airflow's health endpoint at ``url`` says. Airflow answers 200 whatever its state; the body tells."""
     try:
         answer = get(url, timeout, tls)
@@ -102,6 +101,25 @@ def ask_health(url: str, timeout: float, tls: Tls = Tls()) -> Health:
     if answer.status == 200 and status is not None:
         return Health("healthy" if status == "healthy" else "unhealthy", "metadatabase: %s" % status)
     return Health("foreign", describe(answer))
+
+
+def refused_login(url: str, login: tuple[str, str], tls: Tls = VERIFIED) -> str | None:
+    """Why a login is not good for ``url``, as a sentence. None if it is.
+
+    :raises AirflowError: if the answer says nothing about the login.
+    """
+    try:
+        answer = get(url, 30.0, tls, login)
+    except Unreachable as error:
+        raise AirflowError("The login of %s cannot be tried at %s: %s." % (login[0], url, error)) from None
+    if answer.status in (401, 403):
+        return (
+            "%s refuses the login of %s (HTTP %d): the user does not exist, the password is wrong, or the user's role "
+            "may not read DAGs." % (url, login[0], answer.status)
+        )
+    if answer.status != 200 or "json" not in answer.content_type:
+        raise AirflowError("The login of %s cannot be proved: %s answers %s." % (login[0], url, describe(answer)))
+    return None
 
 
 def describe(answer: Answer) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _managers
+from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _managers
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
     airflow_home,
@@ -21,6 +21,17 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     airflow_processes,
     servers_among,
 )
+
+# What doc_fragments/host.py documents.
+HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "path": {"type": "path", "aliases": ["config_file"]},
+    "airflow_home": {"type": "path"},
+    "airflow_version": {"type": "str"},
+    "airflow_executable": {"type": "path"},
+    "url": {"type": "str"},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+}
 
 
 class Host(NamedTuple):
@@ -37,14 +48,18 @@ class Host(NamedTuple):
 def survey(parameters: Mapping[str, Any]) -> Host:
     """Look at this host, without starting a program.
 
-    :param parameters: ``path``, ``airflow_home``, ``airflow_executable``, ``airflow_version`` and ``service`` of the
-        task, None where not given.
-    :raises AirflowError: if it cannot be told which file, which server or which release is meant.
+    :param parameters: those of HOST_ARGUMENTS, and ``service`` where the task has it; None where not given.
+    :raises AirflowError: if it cannot be told which file, which server or which release is meant, or if ``url`` or
+        ``ca_path`` are none.
     """
+    if parameters["url"]:
+        _health.check_url(parameters["url"])
+    if parameters["ca_path"] and not os.path.isfile(parameters["ca_path"]):
+        raise AirflowError("ca_path %s is no file on this host." % parameters["ca_path"])
     found = airflow_processes()
     servers = servers_among(found)
     given = _given_path(parameters)
-    server = _pick(servers, given, parameters["service"])
+    server = _pick(servers, given, parameters.get("service"))
     path = given or (server.cfg_path if server else config_path(os.environ, os.path.expanduser("~")))
     if not os.path.isfile(path):
         raise AirflowError(
@@ -85,7 +100,7 @@ def find_manager(parameters: Mapping[str, Any], server: Server | None) -> _manag
     if len(known) == 1:
         return known[0]
     if known:
-        raise AirflowError("%d supervisords of this host have a program %s. Use restart_command." % (len(known), service))
+        raise AirflowError("Several supervisords of this host have a program %s. Use restart_command." % service)
     if not candidates:
         raise AirflowError(
             "Service %s cannot be restarted: no supervisord runs on this host, or none that this user may see. "
@@ -99,7 +114,7 @@ def find_manager(parameters: Mapping[str, Any], server: Server | None) -> _manag
 
 def _given_path(parameters: Mapping[str, Any]) -> str | None:
     if parameters["path"]:
-        return os.path.abspath(os.path.expanduser(parameters["path"]))
+        return os.path.abspath(os.path.expanduser(str(parameters["path"])))
     if parameters["airflow_home"]:
         return os.path.join(os.path.abspath(os.path.expanduser(parameters["airflow_home"])), "airflow.cfg")
     return None

@@ -37,6 +37,11 @@ class Manager(Protocol):
         """Files that the server's output goes to."""
 
 
+# supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
+_BAD_NAME, _NOT_RUNNING, _ALREADY_STARTED = 10, 70, 60
+_GIVEN_UP = {0: "STOPPED", 100: "EXITED", 200: "FATAL"}
+
+
 class Command:
     """A command of the user's that restarts the server, run by /bin/sh."""
 
@@ -44,7 +49,7 @@ class Command:
         self.description = "restart_command"
         self._command = command
 
-    def restart(self, between: Callable[[], None], timeout: float) -> None:
+    def restart(self, between: Callable[[], None], timeout: float) -> None:  # noqa: ARG002 - nobody gets in there
         # Output goes to a file: a server started in the background keeps a pipe open for ever.
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
@@ -82,10 +87,6 @@ class Supervisor:
     Starting ``supervisorctl``, a Python program, would cost more than the conversation.
     """
 
-    # supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
-    _BAD_NAME, _NOT_RUNNING, _ALREADY_STARTED = 10, 70, 60
-    _GIVEN_UP = {0: "STOPPED", 100: "EXITED", 200: "FATAL"}
-
     def __init__(self, daemon: _proc.Process, program: str) -> None:
         self.description = "supervisor program %s" % program
         self._program = program
@@ -106,30 +107,30 @@ class Supervisor:
         try:
             self._call("getProcessInfo", self._program)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode == self._BAD_NAME:
+            if fault.faultCode == _BAD_NAME:
                 return False
             raise self._refused("getProcessInfo", fault) from None
         return True
 
-    def restart(self, between: Callable[[], None], timeout: float) -> None:
+    def restart(self, between: Callable[[], None], timeout: float) -> None:  # noqa: ARG002 - supervisor has its own
         import xmlrpc.client
 
         try:
             self._call("stopProcess", self._program)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode != self._NOT_RUNNING:
+            if fault.faultCode != _NOT_RUNNING:
                 raise self._refused("stopProcess", fault) from None
         between()
         self._started = time.monotonic()
         try:
             self._call("startProcess", self._program, False)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode != self._ALREADY_STARTED:
+            if fault.faultCode != _ALREADY_STARTED:
                 raise self._refused("startProcess", fault) from None
 
     def failure(self) -> str | None:
         info = self._call("getProcessInfo", self._program)
-        state = self._GIVEN_UP.get(info["state"])
+        state = _GIVEN_UP.get(info["state"])
         if state is None or time.monotonic() - self._started < 0.5:
             return None
         reason = info["spawnerr"] or "exit status %s" % info["exitstatus"]
@@ -205,7 +206,7 @@ def _supervisor_rpc(daemon: _proc.Process) -> Any:
             self.sock.connect(path)
 
     class UnixTransport(xmlrpc.client.Transport):
-        def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002 - the path says where
             return UnixConnection("localhost")
 
     return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(headers=headers))
@@ -221,7 +222,9 @@ def _supervisor_address(daemon: _proc.Process) -> tuple[str, tuple[str, str] | N
         with open(path, encoding="utf-8") as file:
             parser.read_file(file)
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise AirflowError("The configuration of supervisord (pid %d) cannot be read: %s" % (daemon.pid, error)) from None
+        raise AirflowError(
+            "The configuration of supervisord (pid %d) cannot be read: %s" % (daemon.pid, error)
+        ) from None
     variables = {"here": os.path.dirname(path)}
     variables.update(("ENV_" + name, value) for name, value in (_proc.environment(daemon.pid) or {}).items())
 

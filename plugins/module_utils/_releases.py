@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Mapping, NamedTuple
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 SECTION = "api"
@@ -157,6 +158,35 @@ def _resolved(era: Era, version: str, name: str) -> str:
 def split_backends(value: str | None) -> list[str]:
     """The modules in a value of the option, in order; an empty part stays, because Airflow dies of it."""
     return [part.strip() for part in value.split(",")] if value and value.strip() else []
+
+
+def backends_in_file(era: Era, cfg: Cfg) -> list[str]:
+    """The backends that the file names; from 2.3 on the old option counts where the new one is missing."""
+    value = cfg.get(SECTION, era.option) if era.option else None
+    if value is None and era.takes_list:
+        value = next((cfg.get(SECTION, name) for name in era.superseded), None)
+    return split_backends(value)
+
+
+def override(era: Era, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable that beats the file in this environment, and its value. Names are case-sensitive.
+
+    From 2.3 on the old name counts as well, and beats even the new option of the file.
+    """
+    names = ([era.option] if era.option else []) + (list(era.superseded) if era.takes_list else [])
+    for variable in ("AIRFLOW__%s__%s" % (SECTION.upper(), name.upper()) for name in names):
+        if variable in environment:
+            return variable, environment[variable]
+    return None
+
+
+def takes_passwords(era: Era, backends: list[str]) -> bool:
+    """Whether a request with a username and a password gets through these backends, as far as is known of them.
+
+    ``default`` in front answers for everybody, as nobody.
+    """
+    known = [_canonical(path) for path in backends]
+    return era.backends.get("basic_auth") in known and known[0] != era.backends["default"]
 
 
 def same_backends(one: list[str], other: list[str]) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Callable, Mapping, NamedTuple
+from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _managers, _proc
@@ -110,21 +110,6 @@ def loopback_port(url: str) -> int | None:
     """The port of a URL that leads to this very host, else None: behind a proxy nobody knows who answers."""
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80) if parts.hostname in _LOOPBACK else None
-
-
-def override(era: Era, environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """The variable that beats the file in this environment, and its value. Names are case-sensitive.
-
-    From 2.3 on the old name counts as well, and beats even the new key of the file.
-    """
-    names = [era.option] if era.option else []
-    if era.takes_list:
-        names += era.superseded
-    for name in names:
-        variable = "AIRFLOW__API__%s" % str(name).upper()
-        if variable in environment:
-            return variable, environment[variable]
-    return None
 
 
 def is_older_than(server: Server, changed: float) -> bool:

@@ -83,7 +83,9 @@ def replace_file(path: str, data: bytes) -> None:
     except OSError as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise AirflowError("%s cannot be replaced: %s. It is as it was.%s" % (path, error.strerror, _advice(error))) from None
+        raise AirflowError(
+            "%s cannot be replaced: %s. It is as it was.%s" % (path, error.strerror, _advice(error))
+        ) from None
     sync_folder = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(sync_folder)

@@ -22,6 +22,7 @@ author:
   - fleetops.airflow contributors (@fleetops)
 extends_documentation_fragment:
   - fleetops.airflow.attributes
+  - fleetops.airflow.host
 attributes:
   check_mode:
     support: full
@@ -45,25 +46,11 @@ options:
     type: list
     elements: str
     required: true
-  path:
-    description:
-      - The C(airflow.cfg) to change.
-      - If neither this nor O(airflow_home) is given, it is the file that the running server reads, else the one that
-        Airflow would read in the environment of the task.
-    type: path
-    aliases: [config_file]
-  airflow_home:
-    description: The folder that holds C(airflow.cfg), if O(path) is not given.
-    type: path
   airflow_version:
     description:
       - The Airflow release. Normally found from the package beside the interpreter that runs Airflow.
       - Give it on hosts that get their C(airflow.cfg) before they get Airflow, together with O(restart=never).
     type: str
-  airflow_executable:
-    description:
-      - The C(airflow) program, where no Airflow process of this configuration runs and it is not on C(PATH).
-    type: path
   restart:
     description:
       - V(when_needed) restarts the server if the file changes, if the server is older than the file, and if it does not
@@ -96,13 +83,6 @@ options:
       - By default that is worked out from the server's own arguments, its environment and C(airflow.cfg).
       - If it is given, the server has to be healthy there even if there is nothing to change.
     type: str
-  validate_certs:
-    description: Whether to check the server's certificate if O(url) is C(https).
-    type: bool
-    default: true
-  ca_path:
-    description: A file with the certificates of the authorities to trust instead of the system's.
-    type: path
   health_timeout:
     description: How many seconds the server may take until it is healthy after a restart.
     type: int
@@ -123,10 +103,6 @@ options:
   password:
     description: The password of O(username).
     type: str
-notes:
-  - Runs on the host of the Airflow server. It needs the right to replace C(airflow.cfg), to look into the server's
-    process and to restart it, so usually C(become) is V(true).
-  - Needs nothing but Python 3.8 and its standard library on the host, which has to be Linux.
 seealso:
   - module: fleetops.airflow.airflow_dag_trigger
 """
@@ -241,7 +217,6 @@ backup_file:
   sample: /opt/airflow/airflow.cfg.4711.2026-01-31@12:00:00~
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -249,21 +224,23 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _health
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     SECTION,
+    backends_in_file,
     effective_backends,
+    override,
     resolve_backends,
     same_backends,
     split_backends,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import override
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
-    _check_parameters(parameters)
+    if parameters["health_timeout"] < 1:
+        raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
     host = survey(parameters)
     wanted = resolve_backends(host.era, host.version, parameters["backends"])
     overridden_by, in_environment = _override(host, wanted)
@@ -277,32 +254,31 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             cfg = cfg.without_option(SECTION, name)
         return cfg
 
-    def configured(cfg: Cfg) -> list[str]:
-        # From 2.3 on the old option counts where the new one is missing; before, each release reads its own alone.
-        value = cfg.get(SECTION, option)
-        if value is None and host.era.takes_list:
-            value = next((cfg.get(SECTION, name) for name in superseded), None)
-        return split_backends(value)
-
     def prove(url: str) -> None:
         if parameters["username"]:
             tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
-            _prove_login(url + host.era.login_path, parameters["username"], parameters["password"], tls)
+            refused = _health.refused_login(
+                url + host.era.login_path, (parameters["username"], parameters["password"]), tls
+            )
+            if refused:
+                raise AirflowError("The server is healthy, but %s" % refused)
 
     options = [(SECTION, name) for name in (option, *superseded)]
     outcome = converge(
         host,
-        Intent(options, edit, lambda cfg: [path for path in wanted if path not in configured(cfg)], prove),
+        Intent(edit, lambda cfg: [path for path in wanted if path not in backends_in_file(host.era, cfg)], prove),
         parameters,
         module.check_mode,
         module.backup_local,
         module.warn,
     )
-    in_force = effective_backends(host.era, in_environment or configured(outcome.after)) if outcome.current else None
+    in_force = None
+    if outcome.current:
+        in_force = effective_backends(host.era, in_environment or backends_in_file(host.era, outcome.after))
     result = {
         "changed": outcome.changed,
-        "before": configured(outcome.before),
-        "after": configured(outcome.after),
+        "before": backends_in_file(host.era, outcome.before),
+        "after": backends_in_file(host.era, outcome.after),
         "in_force": in_force,
         "restarted": outcome.restarted,
         "restart_pending": outcome.restart_pending,
@@ -325,15 +301,6 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return result
 
 
-def _check_parameters(parameters: dict[str, Any]) -> None:
-    if parameters["url"]:
-        _health.check_url(parameters["url"])
-    if parameters["health_timeout"] < 1:
-        raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
-    if parameters["ca_path"] and not os.path.isfile(parameters["ca_path"]):
-        raise AirflowError("ca_path %s is no file on this host." % parameters["ca_path"])
-
-
 def _override(host: Host, wanted: list[str]) -> tuple[str | None, list[str]]:
     """The variable that beats the file, and the backends it names.
 
@@ -346,23 +313,12 @@ def _override(host: Host, wanted: list[str]) -> tuple[str | None, list[str]]:
     backends = split_backends(value)
     if not same_backends(backends, wanted):
         raise AirflowError(
-            "%s=%s in the environment of the server (pid %d) beats airflow.cfg: a change there would do nothing. Nothing "
-            "was changed. Take the variable out of the server's service, restart it, then run this again."
+            "%s=%s in the environment of the server (pid %d) beats airflow.cfg: a change there would do nothing. "
+            "Nothing was changed. Take the variable out of the server's service, restart it, then run this again."
             % (variable, value, host.server.process.pid),
             overridden_by=variable,
         )
     return variable, backends
-
-
-def _prove_login(url: str, username: str, password: str, tls: _health.Tls) -> None:
-    answer = _health.get(url, 30.0, tls, (username, password))
-    if answer.status in (401, 403):
-        raise AirflowError(
-            "The server is healthy, but %s refuses the login of %s (HTTP %d): the user does not exist, the password is "
-            "wrong, or the user's role may not read DAGs." % (url, username, answer.status)
-        )
-    if answer.status != 200 or "json" not in answer.content_type:
-        raise AirflowError("The login of %s cannot be proved: %s answers %s." % (username, url, _health.describe(answer)))
 
 
 def _shown(cfg: Cfg, options: list[tuple[str, str]]) -> str:
@@ -375,17 +331,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "backends": {"type": "list", "elements": "str", "required": True},
-            "path": {"type": "path", "aliases": ["config_file"]},
-            "airflow_home": {"type": "path"},
-            "airflow_version": {"type": "str"},
-            "airflow_executable": {"type": "path"},
+            **HOST_ARGUMENTS,
             "restart": {"type": "str", "choices": ["when_needed", "never", "always"], "default": "when_needed"},
             "service": {"type": "str"},
             "service_manager": {"type": "str", "choices": ["auto", "supervisor", "command"], "default": "auto"},
             "restart_command": {"type": "str"},
-            "url": {"type": "str"},
-            "validate_certs": {"type": "bool", "default": True},
-            "ca_path": {"type": "path"},
             "health_timeout": {"type": "int", "default": 120},
             "rollback": {"type": "bool", "default": True},
             "backup": {"type": "bool", "default": False},

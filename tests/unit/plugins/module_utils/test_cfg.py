@@ -41,7 +41,9 @@ LINES = st.one_of(
             "= nothing",
         ]
     ),
-    st.sampled_from(["# auth_backends = x", "; note", "  # inside", "#auth_backends=x", "", "   ", "  more", "\tmore, still"]),
+    st.sampled_from(
+        ["# auth_backends = x", "; note", "  # inside", "#auth_backends=x", "", "   ", "  more", "\tmore, still"]
+    ),
     st.text(alphabet=" \tab=:#;[]%\x0b\x85\u2028é", max_size=12),
 )
 ENDINGS = st.sampled_from(["\n", "\r\n", "\r"])
@@ -129,7 +131,10 @@ def _raw(text: str) -> list[str]:
         ("[api]\r\nauth_backends   =\told\r\nx = 1", "[api]\r\nauth_backends   =\tNEW\r\nx = 1"),
         ("[api]\nx = 1", "[api]\nx = 1\nauth_backends = NEW"),
         ("[api]\n# auth_backends = d\nx = 1\n", "[api]\n# auth_backends = d\nauth_backends = NEW\nx = 1\n"),
-        ("[api]\nx = 1\n\n[core]\n# auth_backends =\n", "[api]\nx = 1\nauth_backends = NEW\n\n[core]\n# auth_backends =\n"),
+        (
+            "[api]\nx = 1\n\n[core]\n# auth_backends =\n",
+            "[api]\nx = 1\nauth_backends = NEW\n\n[core]\n# auth_backends =\n",
+        ),
         ("[api]\n  x = 1\n", "[api]\n  x = 1\n  auth_backends = NEW\n"),
         ("[api]\n\n   x = 1\n", "[api]\n\n   x = 1\n   auth_backends = NEW\n"),
         ("[api]\n#auth_backends=d\n\n   x = 1\n", "[api]\n#auth_backends=d\n   auth_backends = NEW\n\n   x = 1\n"),

@@ -1,0 +1,47 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the modules that run on an Airflow host; ``_host.HOST_ARGUMENTS`` is their argument spec."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Merged into a module's documentation by C(extends_documentation_fragment)."""
+
+    DOCUMENTATION = r"""
+options:
+  path:
+    description:
+      - The C(airflow.cfg) that is meant.
+      - If neither this nor O(airflow_home) is given, it is the file that the running server reads, else the one that
+        Airflow would read in the environment of the task.
+    type: path
+    aliases: [config_file]
+  airflow_home:
+    description: The folder that holds C(airflow.cfg), if O(path) is not given.
+    type: path
+  airflow_version:
+    description:
+      - The Airflow release. Normally found from the package beside the interpreter that runs Airflow.
+    type: str
+  airflow_executable:
+    description:
+      - The C(airflow) program. Normally found from the Airflow processes that read this configuration, else on C(PATH).
+    type: path
+  url:
+    description:
+      - The base URL of the server.
+      - By default that is worked out from the server's own arguments, its environment and C(airflow.cfg).
+    type: str
+  validate_certs:
+    description: Whether to check the server's certificate if O(url) is C(https).
+    type: bool
+    default: true
+  ca_path:
+    description: A file with the certificates of the authorities to trust instead of the system's.
+    type: path
+notes:
+  - Runs on the host of the Airflow server, which has to be Linux. Needs only Python 3.8 and its standard library.
+  - It looks into the server's process, so usually C(become) is V(true).
+"""

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Airflow's own Python on a host, run as the server's user and in the server's environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Callable, NamedTuple
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+
+_TIMEOUT = 180  # seconds; a command of Airflow takes 2 to 4 s, and several times that on a host under load
+
+
+class Done(NamedTuple):
+    status: int
+    output: str  # standard output and standard error
+
+    @property
+    def last_line(self) -> str:
+        lines = self.output.strip().splitlines()
+        return lines[-1].strip() if lines else "exit status %d" % self.status
+
+
+def run_python(host: Host, arguments: list[str], stdin: str = "") -> Done:
+    """Run Airflow's interpreter with these arguments. It has no terminal: prompts read from ``stdin``.
+
+    :raises AirflowError: if the interpreter is not known, cannot be started or does not end in time.
+    """
+    if not host.interpreter:
+        raise AirflowError(
+            "Which Python runs Airflow on this host is not known. Name the airflow program with airflow_executable."
+        )
+    environment = dict(host.server.environment if host.server else os.environ)
+    environment.update(
+        AIRFLOW_HOME=host.home,
+        AIRFLOW_CONFIG=host.real_path,
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONIOENCODING="utf-8",
+        PYTHONWARNINGS="ignore",
+    )
+    try:
+        done = subprocess.run(
+            [host.interpreter, *arguments],
+            env=environment,
+            cwd="/",
+            input=stdin.encode("utf-8"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_TIMEOUT,
+            check=False,
+            start_new_session=True,
+            preexec_fn=_as_user_of(host),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        # The arguments stand in the error's own text, and a caller's may be nobody else's business.
+        reason = "it took more than %d s" % _TIMEOUT if isinstance(error, subprocess.TimeoutExpired) else str(error)
+        raise AirflowError("%s cannot be run: %s." % (host.interpreter, reason)) from None
+    return Done(done.returncode, done.stdout.decode("utf-8", "replace"))
+
+
+def _as_user_of(host: Host) -> Callable[[], None] | None:
+    """Become the server's user, else the file's owner: files that Airflow leaves must not belong to root."""
+    import pwd
+
+    uid = host.server.process.uid if host.server else os.stat(host.real_path).st_uid
+    if os.geteuid() != 0 or uid == 0:
+        return None
+    user = pwd.getpwuid(uid)
+
+    def become() -> None:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(uid)
+
+    return become
