@@ -3,12 +3,33 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from typing import TYPE_CHECKING, Any, Callable
 
+from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+# The options of every module that calls the API, as documented in doc_fragments/api.py. `_api.connect` reads them.
+API_ARGUMENTS: dict[str, Any] = {
+    "url": {"type": "str", "required": True, "aliases": ["api_url"], "fallback": (env_fallback, ["AIRFLOW_API_URL"])},
+    "username": {"type": "str", "fallback": (env_fallback, ["AIRFLOW_API_USERNAME"])},
+    "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AIRFLOW_API_PASSWORD"])},
+    "api_version": {"type": "str", "choices": ["auto", "v1"], "default": "auto"},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path", "no_log": False},
+    "timeout": {"type": "float", "default": 30},
+}
+# To be handed to AnsibleModule beside them.
+API_RULES: dict[str, Any] = {
+    "required_together": [("username", "password")],
+    "required_by": {"client_key": ["client_cert"]},
+}
 
 
 def run_module(module: AnsibleModule, story: Callable[[AnsibleModule], dict[str, Any]]) -> None:
@@ -21,3 +42,40 @@ def run_module(module: AnsibleModule, story: Callable[[AnsibleModule], dict[str,
     except AirflowError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(**result)
+
+
+def need_requests(module: AnsibleModule) -> None:
+    """Go on only where requests can be imported: here, or started again by an interpreter that has it."""
+    if importlib.util.find_spec("requests"):
+        return
+    from ansible.module_utils.common.respawn import (
+        has_respawned,
+        probe_interpreters_for_module,
+        respawn_module,
+    )
+
+    if not has_respawned():
+        interpreter = probe_interpreters_for_module(_interpreters(), "requests")
+        if interpreter:
+            respawn_module(interpreter)  # ends this process
+    module.fail_json(msg=missing_required_lib("requests"))
+
+
+def _interpreters() -> list[str]:
+    """Interpreters likely to have requests, the one that runs Airflow among them."""
+    from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+        find_executable,
+        interpreter_of,
+    )
+
+    found = ["/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3"]
+    airflow = find_executable(None, os.environ)
+    airflow_python = interpreter_of(airflow) if airflow else None
+    return [airflow_python, *found] if airflow_python else found
+
+
+def hide_login_in_url(module: AnsibleModule) -> None:
+    """Keep a login that somebody wrote into url out of the invocation that Ansible reports."""
+    for name in ("url", "api_url"):
+        if "@" in (module.params.get(name) or ""):
+            module.params[name] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"

@@ -1,0 +1,453 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why it did not work, and what to do: from what was observed to cause, evidence and remedy.
+
+Values in, values out: nothing here asks a server. No cause is a guess. Where the observations leave more
+than one, the cause says so and names them, the likeliest first.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, NamedTuple, Sequence
+from urllib.parse import urlsplit
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+    PATIENCE,
+    CallFailed,
+    FailedTask,
+    Server,
+    is_missing,
+    problem_of,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, NoAnswer
+
+
+class Diagnosis(NamedTuple):
+    """``cause`` is a clause, ``evidence`` and ``remedy`` are sentences; ``http_status`` is the refusing answer's."""
+
+    cause: str
+    evidence: str
+    remedy: str
+    http_status: int | None = None
+
+
+class Observed(NamedTuple):
+    """What was found out about a call that failed. None: not looked for, or not to be found out.
+
+    ``stranger`` and ``known`` are the statuses of one and the same request without and with the login. ``form`` tells
+    whether the web interface's login form accepts the login, and ``form_trouble`` why it could not be tried;
+    ``allowed`` whether the user who logged in there may do what was refused.
+    """
+
+    base: str
+    dag_id: str
+    username: str | None
+    failure: CallFailed
+    server: Server | None = None
+    stranger: int | None = None
+    known: int | None = None
+    form: bool | None = None
+    form_trouble: str | None = None
+    allowed: bool | None = None
+    import_errors: Sequence[str] | None = None
+    private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
+
+
+def error(what: str, why: Diagnosis, **details: Any) -> AirflowError:
+    """The error that tells a person both. ``details`` go into the module's result."""
+    return AirflowError(f"{what}: {why.cause}. {why.remedy}", diagnosis=why._asdict(), **details)
+
+
+# --- what the API says clearly ----------------------------------------------------------------
+
+
+def paused_dag(dag_id: str) -> Diagnosis:
+    """The DAG is paused, and nothing was sent."""
+    return Diagnosis(
+        "it is paused, and its run would wait until somebody unpauses it",
+        f"The API says is_paused of DAG {dag_id!r}.",
+        "Set if_paused to 'unpause' to unpause it as well, or to 'trigger' to let the run wait.",
+    )
+
+
+def other_run(keys: Sequence[str], logical_date: str | None) -> Diagnosis:
+    """A run of the wanted id is there, with another conf (the keys alone may be told) or another logical date."""
+    differences = []
+    if keys:
+        differences.append("its conf differs in " + ", ".join(repr(key) for key in keys))
+    if logical_date:
+        differences.append(f"its logical date is {logical_date}")
+    return Diagnosis(
+        " and ".join(differences),
+        "The run was read from the API. Values are not shown, since they may be secret.",
+        "Choose another run_id for another run, or ask for the one that exists.",
+    )
+
+
+def date_taken(logical_date: str, run_id: str | None) -> Diagnosis:
+    """Airflow keeps at most one run of a logical date."""
+    other = f"run {run_id!r}" if run_id else "another run"
+    named = f" {run_id!r}" if run_id else ""
+    return Diagnosis(
+        f"{other} of this DAG has the logical date {logical_date} already",
+        "Airflow answered 409 and has no run of the wanted id.",
+        f"Choose another logical_date or leave it out, or ask for that run by run_id{named}.",
+        409,
+    )
+
+
+def failed_run(url: str | None, tasks: Sequence[FailedTask]) -> Diagnosis:
+    """The run ended, and not well."""
+    names = sorted({task.task_id for task in tasks})
+    cause = "no task of it failed: it ran out of time, or somebody marked it"
+    if names:
+        cause = f"task {names[0]!r} failed" if len(names) == 1 else "tasks failed: " + ", ".join(names[:5])
+        cause += f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return Diagnosis(
+        cause,
+        "The run's state is 'failed'; failed_tasks has the end of the logs.",
+        f"Look at {url}.",
+    )
+
+
+def timed_out(
+    state: str | None, url: str | None, paused: bool | None, scheduler: str | None, trouble: str | None
+) -> Diagnosis:
+    """The run had not ended when the time was up."""
+    evidence = f"The last state seen is {state!r}."
+    remedy = f"Give it a longer wait_timeout; its page is {url}."
+    if trouble:
+        return Diagnosis(
+            "its state could not be asked for at the end",
+            f"{evidence} Afterwards: {trouble}.",
+            f"See whether the webserver is up, then ask again with the same run_id; the run's page is {url}.",
+        )
+    if paused:
+        return Diagnosis(
+            "its DAG is paused, so nothing starts it", evidence, "Unpause the DAG: if_paused 'unpause' does that."
+        )
+    if scheduler is not None and scheduler != "healthy":
+        return Diagnosis(
+            "the scheduler does not run, so nothing starts it",
+            f"{evidence} Airflow's health page calls the scheduler {scheduler!r}.",
+            "Start the scheduler on the Airflow host.",
+        )
+    return Diagnosis(f"it is still {state or 'not started'}", evidence, remedy)
+
+
+# --- a call that failed -----------------------------------------------------------------------
+
+
+def diagnose(seen: Observed) -> Diagnosis:
+    """Why ``seen.failure`` happened."""
+    if seen.failure.answer is None:
+        return _no_answer(seen, seen.failure.trouble)
+    answer = seen.failure.answer
+    if 300 <= answer.status < 400:
+        return _redirect(seen, answer)
+    if problem_of(answer) is None:
+        return _not_from_the_api(seen, answer)
+    if answer.status in (401, 403):
+        return _refused(seen, answer)
+    if is_missing(answer):
+        return _missing(seen)
+    return _problem(seen, answer)
+
+
+_NO_ANSWER_REMEDIES = {
+    "name": "Correct url, or the name resolution of the host that runs this task.",
+    "refused": "Start the webserver, or correct host and port of url. If its process runs all the same, one of its "
+    "auth backends cannot be imported: fleetops.airflow.airflow_api_auth on that host tells.",
+    "unreachable": "Correct host and port of url, or the network and firewall between the host that runs this task "
+    "and that one.",
+    "proxy": "Correct http_proxy or https_proxy in the environment of the task, or name the host in no_proxy.",
+    "tls": "Name the authority's certificate in ca_path if it is a private one; if the server does not speak TLS, url "
+    "begins with http://.",
+    "timeout": "See whether the server is overloaded or hangs, or give it a longer timeout.",
+    "broken": "See the logs of the webserver and of what stands in front of it.",
+    "settings": "Correct these settings.",
+}
+
+
+def _no_answer(seen: Observed, trouble: NoAnswer | None) -> Diagnosis:
+    kind = trouble.kind if trouble else "broken"
+    tried = f", and it stayed so for {PATIENCE:g} seconds" if trouble and trouble.passing else ""
+    return Diagnosis(
+        f"{urlsplit(seen.base).netloc} gave no answer: {trouble}",
+        f"{_call(seen)}: {trouble}{tried}.",
+        _NO_ANSWER_REMEDIES[kind],
+    )
+
+
+def _redirect(seen: Observed, answer: Answer) -> Diagnosis:
+    target = urlsplit(answer.headers.get("Location", ""))
+    here = urlsplit(seen.base)
+    host = target.netloc.rpartition("@")[2] or here.netloc
+    place = f"{target.scheme or here.scheme}://{host}{target.path}"
+    path = seen.failure.path.split("?")[0]
+    remedy = "Set url to where Airflow itself answers."
+    if place.endswith(path):
+        remedy = f"Set url to {place[: -len(path)]} if that is your Airflow."
+    elif "log" in target.path.lower() or host != here.netloc:
+        remedy = "A login proxy seems to stand in front: set url to an address that reaches Airflow without it."
+    return Diagnosis(
+        f"the server leads to {place}, and redirects are not followed, since the login would travel along",
+        f"{_call(seen)} answered {answer.status} with that Location.",
+        remedy,
+        answer.status,
+    )
+
+
+def _not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
+    """What refused is not the stable API: another generation, something in front, or no Airflow at all."""
+    server = seen.server or Server(None, None)
+    evidence = f"{_call(seen)} answered {_received(answer)}."
+    if answer.passing:
+        return Diagnosis(
+            "the server asks for fewer requests" if answer.status == 429 else "the webserver is not up, or overloaded",
+            f"{evidence} It stayed so for {PATIENCE:g} seconds, or the server asked for a longer pause.",
+            "See whether the webserver runs, and the logs of what stands in front of it.",
+            answer.status,
+        )
+    if server.generation in ("v2", "experimental"):
+        name = f"Airflow {server.release}" if server.release else "an Airflow 1.10"
+        return Diagnosis(
+            f"the server is {name}, and this version of the collection speaks only the API of Airflow 2 (/api/v1)",
+            evidence,
+            "Use a release of fleetops.airflow that speaks its API.",
+            answer.status,
+        )
+    if server.generation == "v1" and answer.status >= 500:
+        return Diagnosis(
+            "the webserver failed while it handled the request",
+            f"{evidence} Airflow {server.release} is there.",
+            "The webserver's log has the exception.",
+            answer.status,
+        )
+    if server.generation == "v1":
+        return Diagnosis(
+            "something in front of Airflow refuses the request",
+            f"{evidence} Airflow {server.release} answers its version there, but never in this way.",
+            "Let that proxy or gateway pass the API's paths with their Authorization header.",
+            answer.status,
+        )
+    if answer.status in (401, 403):
+        return Diagnosis(
+            "what refuses is not Airflow: another server, or a proxy in front that wants a login of its own",
+            evidence,
+            "Correct url, or let the proxy pass the API's paths with their Authorization header.",
+            answer.status,
+        )
+    return Diagnosis(
+        "what answers there is not Airflow",
+        evidence,
+        "Correct url: host, port, and the base path if Airflow's web interface has one.",
+        answer.status,
+    )
+
+
+def _missing(seen: Observed) -> Diagnosis:
+    evidence = f"{_call(seen)} answered 404."
+    if seen.import_errors:
+        return Diagnosis(
+            "Airflow has no such DAG, and files that it cannot import",
+            f"{evidence} Import errors are in {', '.join(seen.import_errors)}.",
+            "If the DAG is in one of them, mend that file; the web interface shows the errors. Otherwise correct dag_id.",
+            404,
+        )
+    if seen.import_errors is not None:
+        evidence += " No file has an import error."
+    return Diagnosis(
+        "Airflow has no such DAG",
+        evidence,
+        "Correct dag_id. If its file was deployed just now, wait until the scheduler has read it.",
+        404,
+    )
+
+
+def _problem(seen: Observed, answer: Answer) -> Diagnosis:
+    """Airflow refuses what was sent, or fails, and says itself why."""
+    problem = problem_of(answer) or {}
+    said = _clean(str(problem.get("detail") or problem.get("title") or ""), seen.private)
+    evidence = f"{_call(seen)} answered {answer.status}: {said}"
+    if answer.status == 400 and "'note'" in said:
+        return Diagnosis("this release does not know notes", evidence, "Leave note out: it came with Airflow 2.5.", 400)
+    if answer.status == 400 and "import errors" in said:
+        return Diagnosis(
+            "its file cannot be imported at present", evidence, "Mend it; the web interface shows the error.", 400
+        )
+    if answer.status >= 500:
+        return Diagnosis(f"the webserver failed ({said})", evidence, "The webserver's log has more.", answer.status)
+    return Diagnosis(
+        f"Airflow refuses what was asked ({said})", evidence, "Correct the option that this is about.", answer.status
+    )
+
+
+# --- 401 and 403 ------------------------------------------------------------------------------
+
+_API_AUTH = (
+    "Run fleetops.airflow.airflow_api_auth on the Airflow host with backends {backends}, or the role "
+    "fleetops.airflow.api_auth: that sets it and restarts the webserver."
+)
+_SERVICE_USER = (
+    "Correct username and password, or let the role fleetops.airflow.api_auth create a local user for the API."
+)
+
+
+def _refused(seen: Observed, answer: Answer) -> Diagnosis:
+    """Which of: no login, role too low, basic_auth not in force, wrong login, header lost. Or unknown.
+
+    The answers themselves do not tell: they are the same for most of these, byte by byte.
+    """
+    status = answer.status
+    evidence = _refusal_evidence(seen, answer)
+    backends = "[basic_auth]" if _before_2_3(seen) else "[basic_auth, session]"
+    api_auth = _API_AUTH.format(backends=backends)
+    challenged = _challenges(answer)
+
+    if seen.username is None:
+        return Diagnosis("the API wants a login, and none was given", evidence, "Give username and password.", status)
+    if status == 403 and login_shows(seen):
+        return _role(seen, evidence)
+    if tells_by_itself(seen):
+        return Diagnosis("basic_auth is not in force, so the API takes no passwords", evidence, api_auth, status)
+    if seen.form is False:
+        return Diagnosis(
+            f"the password is not that of {seen.username!r}, or there is no such active user",
+            evidence,
+            _SERVICE_USER + ("" if challenged else f" If it is refused then as well: {api_auth}"),
+            status,
+        )
+    if seen.form and challenged:
+        return Diagnosis(
+            "the login is right and basic_auth is in force, but the login does not reach Airflow",
+            evidence,
+            "Let the proxy in front of Airflow pass the Authorization header.",
+            status,
+        )
+    if seen.form and status == 403 and seen.allowed is False:
+        return _role(seen, evidence)
+    if seen.form:
+        remedy = f"{api_auth} If it says that all is well there, a proxy in front removes the Authorization header."
+        if seen.allowed is False:
+            remedy += f" The role of {seen.username!r} will have to be a higher one, too, such as User or Op."
+        cause = "the login is right, but the API takes no passwords, since basic_auth is not in force"
+        return Diagnosis(cause, evidence, remedy, status)
+    return _unknown_refusal(seen, status, evidence, challenged, api_auth)
+
+
+def _unknown_refusal(seen: Observed, status: int, evidence: str, challenged: bool, api_auth: str) -> Diagnosis:
+    wrong_login = f"the password is not that of {seen.username!r}, or that is no active user with a local password"
+    header_lost = "a proxy in front removes the Authorization header"
+    if challenged:
+        return Diagnosis(
+            f"basic_auth is in force; it cannot be told from outside whether (1) {wrong_login}, or (2) {header_lost}",
+            evidence,
+            _SERVICE_USER,
+            status,
+        )
+    candidates = ["basic_auth is not in force", wrong_login]
+    if status == 403:
+        candidates.append("the user's role is too low")
+    candidates.append(header_lost)
+    listed = ", ".join(f"({number}) {candidate}" for number, candidate in enumerate(candidates, 1))
+    return Diagnosis(f"it cannot be told from outside which it is: {listed}", evidence, api_auth, status)
+
+
+def _role(seen: Observed, evidence: str) -> Diagnosis:
+    what = "trigger" if seen.failure.method != "GET" else "read"
+    return Diagnosis(
+        f"the login is right, but the role of {seen.username!r} does not allow to {what} this DAG",
+        evidence,
+        f"Give {seen.username!r} the role User or Op, or one that can read and edit the DAG and create DAG runs.",
+        seen.failure.status,
+    )
+
+
+def login_shows(seen: Observed) -> bool:
+    """Whether the API treats this login otherwise than no login at all: then it knows who is calling."""
+    return seen.known is not None and seen.stranger is not None and seen.known != seen.stranger
+
+
+def tells_by_itself(seen: Observed) -> bool:
+    """Whether a refusal proves that basic_auth is not in force: before 2.3 it challenges whom it does not accept."""
+    answer = seen.failure.answer
+    return answer is not None and answer.status == 401 and _before_2_3(seen) and not _challenges(answer)
+
+
+def _challenges(answer: Answer) -> bool:
+    """Whether basic_auth itself spoke: it stands last among the backends in force, since only that one is heard."""
+    return answer.headers.get("WWW-Authenticate", "").lower().startswith("basic")
+
+
+def release_of(answer: Answer) -> str | None:
+    """The release that wrote a problem document: its type leads to that release's documentation."""
+    found = re.search(r"/apache-airflow/(\d+\.\d+[^/]*)/", str((problem_of(answer) or {}).get("type")))
+    return found.group(1) if found else None
+
+
+def _before_2_3(seen: Observed) -> bool:
+    release = re.match(r"2\.(\d+)", (seen.server and seen.server.release) or "")
+    return release is not None and int(release.group(1)) < 3
+
+
+def _refusal_evidence(seen: Observed, answer: Answer) -> str:
+    told = [f"{_call(seen)} answered {answer.status}"]
+    if _challenges(answer):
+        told.append("the answer asks for a Basic login")
+    if seen.known is not None and seen.known != answer.status:
+        told.append(f"reading the DAG is answered {seen.known} with the login")
+    if seen.stranger is not None:
+        told.append(f"reading without a login is answered {seen.stranger}")
+    if seen.form is not None:
+        told.append(f"the web interface's login form {'accepts' if seen.form else 'refuses'} the same login")
+    if seen.form_trouble:
+        told.append(f"the login could not be tried in the web interface: {seen.form_trouble}")
+    if seen.allowed is not None:
+        told.append(f"in the web session the user {'may' if seen.allowed else 'may not'} do it")
+    if seen.server and seen.server.release:
+        told.append(f"the server is Airflow {seen.server.release}")
+    return "; ".join(told) + "."
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def _call(seen: Observed) -> str:
+    return f"{seen.failure.method} {seen.base}{seen.failure.path.split('?')[0]}"
+
+
+def _received(answer: Answer) -> str:
+    """An answer of unknown origin in a few words."""
+    said = f"{answer.status} with {answer.content_type or 'no content type'}"
+    title = re.search(r"<title>\s*(.*?)\s*</title>", answer.text, re.IGNORECASE | re.DOTALL)
+    if title:
+        said += f", titled {_clean(title.group(1), ())!r}"
+    server = answer.headers.get("Server")
+    return said + (f", from {server}" if server else "")
+
+
+def _clean(text: str, private: Sequence[str]) -> str:
+    """The first line of what a server said, not too long, without what it may repeat of our own data."""
+    text = next(iter(text.strip().splitlines()), "")
+    for value in sorted(private, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+def private_values(conf: Mapping[str, Any] | None) -> list[str]:
+    """The texts in a conf that a server's message might repeat."""
+    found: list[str] = []
+    waiting: list[Any] = list((conf or {}).values())
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif len(str(value)) >= 3:
+            found += [str(value), repr(value)[1:-1] if isinstance(value, str) else str(value)]
+    return found

@@ -1,0 +1,297 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trigger a DAG exactly once, and wait for the end of its run.
+
+Exactly once rests on two things: the run's id is chosen here, before anything is sent, and Airflow keeps
+at most one run of an id. So whatever became of a request, asking for the id tells, and the same request
+can be sent again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from datetime import datetime, timezone
+from typing import Any, Callable, Mapping, NamedTuple
+
+from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, FailedTask, NewRun, Run
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+
+_DAG_ID = re.compile(r"[\w.-]{1,250}")
+_RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
+_MOST_NOTE = 1000
+
+# One that is refused may be meant for somebody else (a server that restarts behind a proxy); three are an answer.
+_REFUSALS = 3
+
+
+class Order(NamedTuple):
+    """What is asked for. ``named``: the run's id comes from the user, who may have triggered it before."""
+
+    new: NewRun
+    named: bool
+    if_paused: str  # "fail", "unpause" or "trigger"
+    waits: bool
+    wait_timeout: float
+    wait_interval: float
+
+
+def order(options: Mapping[str, Any]) -> Order:
+    """What the options of airflow_dag_trigger ask for. Raises AirflowError for what Airflow would refuse."""
+    dag_id = options["dag_id"]
+    if not _DAG_ID.fullmatch(dag_id) or dag_id in (".", ".."):
+        raise AirflowError(
+            f"dag_id is {dag_id!r}: the id of a DAG has at most 250 letters, digits, dashes, dots and underscores."
+        )
+    run_id = options["run_id"] or None
+    if run_id is not None and (not _RUN_ID.fullmatch(run_id) or run_id in (".", "..")):
+        raise AirflowError(
+            f"run_id is {run_id!r}: the id of a run has at most 250 characters, and only letters from A to Z, digits "
+            "and _ . ~ : + - among them."
+        )
+    note = options["note"] or None
+    if note is not None and len(note) > _MOST_NOTE:
+        raise AirflowError(f"note has {len(note)} characters: Airflow keeps at most {_MOST_NOTE}.")
+    if not 1 <= options["wait_timeout"] < float("inf"):
+        raise AirflowError(f"wait_timeout is {options['wait_timeout']}: it must be a number of seconds, at least 1.")
+    if not 1 <= options["wait_interval"] < float("inf"):
+        raise AirflowError(f"wait_interval is {options['wait_interval']}: it must be a number of seconds, at least 1.")
+    date = options["logical_date"]
+    return Order(
+        new=NewRun(dag_id, run_id or _new_run_id(), _as_json(options["conf"]), _aware(date) if date else None, note),
+        named=run_id is not None,
+        if_paused=options["if_paused"],
+        waits=options["wait"],
+        wait_timeout=options["wait_timeout"],
+        wait_interval=options["wait_interval"],
+    )
+
+
+class Trigger:
+    """One order on its way: ``changed``, ``run`` and ``failed_tasks`` tell how far it has come.
+
+    ``in_doubt``: the run has been asked for, and whether it exists could not be found out.
+
+    The methods raise CallFailed where the API refuses, and AirflowError with a diagnosis for everything else.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        order: Order,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._api = api
+        self.order = order
+        self._new = order.new
+        self._clock = clock
+        self._sleep = sleep
+        self.changed = False
+        self.in_doubt = False
+        self.run: Run | None = None
+        self.failed_tasks: list[FailedTask] = []
+
+    def place(self, check_mode: bool = False) -> Run:
+        """Make the run exist, and return it. In check mode only look whether that would go well."""
+        new = self._new
+        if self.order.named:
+            self.run = self._api.run(new.dag_id, new.run_id)
+            if self.run is not None:
+                self._check_same(self.run)
+                if self.run.finished or not self.order.waits:
+                    return self.run
+        unpause = self._must_unpause()
+        if check_mode:
+            self.changed = unpause or self.run is None
+            return self.run or self._checked_plan()
+        if unpause:
+            self._api.unpause(new.dag_id)
+            self.changed = True
+        if self.run is None:
+            self.run, created = self._created()
+            self.changed = self.changed or created
+            if not created:
+                self._check_same(self.run)
+        return self.run
+
+    def wait(self) -> Run:
+        """Wait until the placed run has ended well, and return it."""
+        run = self._waited_for(self.run or self.place())
+        if run.state == "failed":
+            self._fetch_failed_tasks(run)
+            raise self._failed(
+                f"Run {run.run_id!r} of DAG {run.dag_id!r}", "failed", diagnosis.failed_run(run.url, self.failed_tasks)
+            )
+        return run
+
+    def result(self) -> dict[str, Any]:
+        """What is known so far, as the module's result has it."""
+        known: dict[str, Any] = {"changed": self.changed}
+        if self.run is not None:
+            known["dag_run"] = self.run._asdict()
+        if self.order.waits:
+            known["failed_tasks"] = [task._asdict() for task in self.failed_tasks]
+            known["timed_out"] = False
+        return known
+
+    def _must_unpause(self) -> bool:
+        if not self._api.dag(self._new.dag_id).is_paused:
+            return False
+        if self.order.if_paused == "fail":
+            raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
+        return self.order.if_paused == "unpause"
+
+    def _checked_plan(self) -> Run:
+        new = self._new
+        self._api.check_create_run(new.dag_id)
+        run_id = new.run_id if self.order.named else None
+        self.run = Run(new.dag_id, run_id, None, new.conf or {}, new.logical_date, None, None, new.note, None)
+        return self.run
+
+    def _created(self) -> tuple[Run, bool]:
+        """The run, and whether it exists because of us."""
+        new = self._new
+        patience = self._api.patience()
+        while True:
+            try:
+                return self._settled(self._api.create_run(new), True)
+            except CallFailed as failure:
+                self.in_doubt = self.in_doubt or failure.maybe_done
+                if failure.status != 409 and not failure.another_try(patience):
+                    raise
+                if failure.status == 409 or self.in_doubt:
+                    run = self._api.run(new.dag_id, new.run_id)
+                    if run is not None:
+                        return self._settled(run, self.in_doubt)
+                if failure.status == 409:
+                    if new.logical_date is not None:
+                        raise self._date_taken(new.logical_date) from None
+                    # Without a date Airflow takes the moment, and somebody else had the same one.
+                    if not patience.pause():
+                        raise
+
+    def _settled(self, run: Run, created: bool) -> tuple[Run, bool]:
+        self.in_doubt = False
+        return run, created
+
+    def _check_same(self, run: Run) -> None:
+        """Whether a run that was there already is the one that is asked for."""
+        new = self._new
+        keys = _differing_keys(run.conf or {}, new.conf) if new.conf is not None else []
+        date = new.logical_date if new.logical_date and not _same_moment(new.logical_date, run.logical_date) else None
+        if keys or date:
+            raise self._failed(
+                f"Run {new.run_id!r} of DAG {new.dag_id!r}",
+                "exists already, but is another one than asked for",
+                diagnosis.other_run(keys, run.logical_date if date else None),
+            )
+
+    def _date_taken(self, logical_date: str) -> AirflowError:
+        other = self._api.run_at(self._new.dag_id, logical_date)
+        return self._failed(
+            f"DAG {self._new.dag_id!r}",
+            "was not triggered",
+            diagnosis.date_taken(logical_date, other.run_id if other else None),
+        )
+
+    def _waited_for(self, run: Run) -> Run:
+        begin = self._clock()
+        refusals = 0
+        at_least = 1.0
+        trouble: CallFailed | None = None
+        while not run.finished:
+            waited = self._clock() - begin
+            left = self.order.wait_timeout - waited
+            if left < 1:
+                raise self._timed_out(run, trouble)
+            # A tenth of the time waited so far: soon for a short run, seldom for a long one.
+            self._sleep(min(max(at_least, min(waited / 10, self.order.wait_interval)), left))
+            at_least = 1.0
+            try:
+                run = self.run = self._api.look_at_run(run.dag_id, str(run.run_id))
+                refusals = 0
+                trouble = None
+            except CallFailed as failure:
+                trouble = failure
+                refusals = refusals + 1 if failure.status in (401, 403, 404) else 0
+                if refusals == _REFUSALS:
+                    raise
+                if failure.answer is not None and failure.answer.retry_after:
+                    at_least = failure.answer.retry_after
+        return run
+
+    def _timed_out(self, run: Run, trouble: CallFailed | None) -> AirflowError:
+        paused = scheduler = None
+        if trouble is None and run.state == "queued":
+            api = self._api.impatient()
+            try:
+                paused = api.dag(run.dag_id).is_paused
+                scheduler = api.scheduler_status()
+            except CallFailed:
+                pass  # then the cause stays as wide as it is
+        return self._failed(
+            f"Run {run.run_id!r} of DAG {run.dag_id!r}",
+            f"did not end within {self.order.wait_timeout:g} seconds",
+            diagnosis.timed_out(run.state, run.url, paused, scheduler, str(trouble) if trouble else None),
+            timed_out=True,
+        )
+
+    def _fetch_failed_tasks(self, run: Run) -> None:
+        try:
+            self.failed_tasks = self._api.failed_tasks(run.dag_id, str(run.run_id))
+        except CallFailed:
+            pass  # that the run failed is known and says more
+
+    def _failed(self, subject: str, what: str, why: Diagnosis, **details: Any) -> AirflowError:
+        return diagnosis.error(f"{subject} on {self._api.http.base} {what}", why, **{**self.result(), **details})
+
+
+def _new_run_id() -> str:
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    return f"ansible__{now.isoformat()}__{uuid.uuid4().hex[:12]}"
+
+
+def _aware(text: str) -> str:
+    """A date with its timezone in the form that every release reads."""
+    try:
+        date = _parsed(text)
+    except ValueError:
+        raise AirflowError(
+            f"logical_date is {text!r}: write it in ISO 8601 with a timezone, such as 2026-01-31T08:00:00+00:00."
+        ) from None
+    if date.tzinfo is None:
+        raise AirflowError(f"logical_date is {text!r}: add the timezone, such as {text.strip()}+00:00.")
+    return date.isoformat()
+
+
+def _parsed(text: str) -> datetime:
+    """ISO 8601 as Python 3.8 reads it, and with Z, which it does not."""
+    return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
+
+
+def _same_moment(one: str, other: str | None) -> bool:
+    return other is not None and _parsed(one) == _parsed(other)
+
+
+def _as_json(conf: dict[str, Any] | None) -> dict[str, Any] | None:
+    """``conf`` as it will come back from Airflow."""
+    if conf is None:
+        return None
+    try:
+        read: dict[str, Any] = json.loads(json.dumps(conf, allow_nan=False))
+    except ValueError:
+        raise AirflowError("conf holds a number that JSON does not know, NaN or infinity.") from None
+    return read
+
+
+def _differing_keys(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    def written(conf: Mapping[str, Any], key: str) -> str | None:
+        return json.dumps(conf[key], sort_keys=True) if key in conf else None  # JSON tells 1 from true
+
+    return [key for key in sorted(set(there) | set(asked)) if written(there, key) != written(asked, key)]
