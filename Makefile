@@ -80,11 +80,12 @@ sanity: venv ## ansible-test sanity, with no ignore entries
 	$(BIN)/python tests/tools/sanity.py
 
 # Each of the tools has its say, whatever the ones before it said.
-LINT := "ruff check" "ruff format --check" "mypy" "ansible-lint --offline"
+LINT := "ruff check" "ruff format --check" "mypy" "ansible-lint --offline --nocolor"
 lint: venv ## ruff, mypy and ansible-lint
 	@$(call each,$(LINT))
 
-DOCS := "antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all ." "antsibull-changelog lint"
+LINT_DOCS := antsibull-docs --config-file tests/tools/antsibull-docs.cfg lint-collection-docs
+DOCS := "$(LINT_DOCS) --plugin-docs --validate-collection-refs=all ." "antsibull-changelog lint"
 docs: venv ## check the documentation of the plugins, the roles and the change log
 	@$(call each,$(DOCS))
 
