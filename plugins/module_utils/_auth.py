@@ -76,6 +76,8 @@ def _log_in_by_form(http: Http, username: str, password: str) -> FormLogin:
         fields.update(username=username, password=password)
         # Flask-WTF wants to see over TLS that the form comes from this very page.
         answer = session.send("POST", _FORM, form=fields, headers={"Referer": session.base + _FORM})
+        if answer.status == 429:
+            return FormLogin(None, "its login form takes no more tries from here for a while")
         if answer.status != 302:
             return FormLogin(None, f"its login form answers {answer.status}")
         # The form leads away who is logged in already, and is shown to everybody else.

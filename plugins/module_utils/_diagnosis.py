@@ -39,7 +39,7 @@ class Observed(NamedTuple):
 
     ``stranger`` and ``known`` are the statuses of one and the same request without and with the login. ``form`` tells
     whether the web interface's login form accepts the login, and ``form_trouble`` why it could not be tried;
-    ``allowed`` whether the user who logged in there may do what was refused.
+    ``may_read`` and ``may_trigger`` whether the user who logged in there may read and trigger the DAG.
     """
 
     base: str
@@ -51,7 +51,8 @@ class Observed(NamedTuple):
     known: int | None = None
     form: bool | None = None
     form_trouble: str | None = None
-    allowed: bool | None = None
+    may_read: bool | None = None
+    may_trigger: bool | None = None
     import_errors: Sequence[str] | None = None
     private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
 
@@ -255,7 +256,7 @@ def _missing(seen: Observed) -> Diagnosis:
         return Diagnosis(
             "Airflow has no such DAG, and files that it cannot import",
             f"{evidence} Import errors are in {', '.join(seen.import_errors)}.",
-            "If the DAG is in one of them, mend that file; the web interface shows the errors. Otherwise correct dag_id.",
+            "Mend that file if the DAG is in one of them (the web interface shows the errors); else correct dag_id.",
             404,
         )
     if seen.import_errors is not None:
@@ -289,12 +290,11 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
 # --- 401 and 403 ------------------------------------------------------------------------------
 
 _API_AUTH = (
-    "Run fleetops.airflow.airflow_api_auth on the Airflow host with backends {backends}, or the role "
-    "fleetops.airflow.api_auth: that sets it and restarts the webserver."
+    "Run fleetops.airflow.airflow_api_auth with backends {backends} on the Airflow host, or the role "
+    "fleetops.airflow.api_auth."
 )
-_SERVICE_USER = (
-    "Correct username and password, or let the role fleetops.airflow.api_auth create a local user for the API."
-)
+_SERVICE_USER = "Correct username and password, or let the role fleetops.airflow.api_auth create a user for the API."
+_HEADER_LOST = "a proxy in front removes the Authorization header"
 
 
 def _refused(seen: Observed, answer: Answer) -> Diagnosis:
@@ -318,7 +318,7 @@ def _refused(seen: Observed, answer: Answer) -> Diagnosis:
         return Diagnosis(
             f"the password is not that of {seen.username!r}, or there is no such active user",
             evidence,
-            _SERVICE_USER + ("" if challenged else f" If it is refused then as well: {api_auth}"),
+            _SERVICE_USER,
             status,
         )
     if seen.form and challenged:
@@ -328,23 +328,23 @@ def _refused(seen: Observed, answer: Answer) -> Diagnosis:
             "Let the proxy in front of Airflow pass the Authorization header.",
             status,
         )
-    if seen.form and status == 403 and seen.allowed is False:
+    if seen.form and status == 403 and (seen.may_read if seen.failure.method == "GET" else seen.may_trigger) is False:
         return _role(seen, evidence)
     if seen.form:
-        remedy = f"{api_auth} If it says that all is well there, a proxy in front removes the Authorization header."
-        if seen.allowed is False:
-            remedy += f" The role of {seen.username!r} will have to be a higher one, too, such as User or Op."
-        cause = "the login is right, but the API takes no passwords, since basic_auth is not in force"
-        return Diagnosis(cause, evidence, remedy, status)
+        cause = (
+            f"the login is right, but the API takes no passwords, since basic_auth is not in force (or {_HEADER_LOST})"
+        )
+        if seen.may_trigger is False:
+            api_auth += f" Also give {seen.username!r} the role User or Op."
+        return Diagnosis(cause, evidence, api_auth, status)
     return _unknown_refusal(seen, status, evidence, challenged, api_auth)
 
 
 def _unknown_refusal(seen: Observed, status: int, evidence: str, challenged: bool, api_auth: str) -> Diagnosis:
     wrong_login = f"the password is not that of {seen.username!r}, or that is no active user with a local password"
-    header_lost = "a proxy in front removes the Authorization header"
     if challenged:
         return Diagnosis(
-            f"basic_auth is in force; it cannot be told from outside whether (1) {wrong_login}, or (2) {header_lost}",
+            f"basic_auth is in force; it cannot be told from outside whether (1) {wrong_login}, or (2) {_HEADER_LOST}",
             evidence,
             _SERVICE_USER,
             status,
@@ -352,7 +352,7 @@ def _unknown_refusal(seen: Observed, status: int, evidence: str, challenged: boo
     candidates = ["basic_auth is not in force", wrong_login]
     if status == 403:
         candidates.append("the user's role is too low")
-    candidates.append(header_lost)
+    candidates.append(_HEADER_LOST)
     listed = ", ".join(f"({number}) {candidate}" for number, candidate in enumerate(candidates, 1))
     return Diagnosis(f"it cannot be told from outside which it is: {listed}", evidence, api_auth, status)
 
@@ -406,8 +406,9 @@ def _refusal_evidence(seen: Observed, answer: Answer) -> str:
         told.append(f"the web interface's login form {'accepts' if seen.form else 'refuses'} the same login")
     if seen.form_trouble:
         told.append(f"the login could not be tried in the web interface: {seen.form_trouble}")
-    if seen.allowed is not None:
-        told.append(f"in the web session the user {'may' if seen.allowed else 'may not'} do it")
+    for may, what in ((seen.may_read, "read"), (seen.may_trigger, "trigger")):
+        if may is not None:
+            told.append(f"in the web session the user {'may' if may else 'may not'} {what} the DAG")
     if seen.server and seen.server.release:
         told.append(f"the server is Airflow {seen.server.release}")
     return "; ".join(told) + "."

@@ -60,20 +60,24 @@ def _compared(api: Api, seen: Observed) -> Observed:
     login = api.login.try_form(api.http)
     if not login.accepted or login.session is None:
         return seen._replace(form=login.accepted, form_trouble=login.why_not or None)
-    return seen._replace(form=True, allowed=_allowed(login.session, seen))
+    return seen._replace(
+        form=True,
+        may_read=_may_read(login.session, path),
+        may_trigger=_may_trigger(Api(login.session, None, patience=0), seen.dag_id),
+    )
 
 
-def _allowed(session: Http, seen: Observed) -> bool | None:
-    """Whether the user of a web session may do what was refused; None where the API takes no web sessions."""
-    if seen.failure.method == "GET":
-        status = _status(session, seen.failure.path)
-    else:
-        try:
-            Api(session, None, patience=0).check_create_run(seen.dag_id)
-            status = 200
-        except CallFailed as failure:
-            status = failure.status
-    return {200: True, 404: True, 403: False}.get(status or 0)
+def _may_read(session: Http, path: str) -> bool | None:
+    """Whether the user of a web session may; None where the API takes no web sessions."""
+    return {200: True, 404: True, 403: False}.get(_status(session, path) or 0)
+
+
+def _may_trigger(api: Api, dag_id: str) -> bool | None:
+    try:
+        api.check_create_run(dag_id)
+    except CallFailed as failure:
+        return {404: True, 403: False}.get(failure.status or 0)
+    return True
 
 
 def _status(http: Http, path: str) -> int | None:

@@ -28,7 +28,8 @@ attributes:
     details:
       - Logs in, and fails as a real run would if the DAG is missing or paused, or if the user may not trigger it.
       - To find out about the permission it sends a request that Airflow refuses for its content, and only after it has
-        looked at login, permission and DAG. Nothing is created.
+        looked at login, permission and DAG. Nothing is created; since release 2.10 Airflow notes the request in its
+        audit log.
       - It does not wait.
   diff_mode:
     support: none
@@ -223,7 +224,7 @@ diagnosis:
     cause:
       description: The cause. If it cannot be known from outside, it says so and lists the candidates in order.
       type: str
-      sample: the login is right, but the API takes no passwords, since basic_auth is not in force
+      sample: the login is right, but the API takes no passwords, since basic_auth is not in force (or ...)
     evidence:
       description: What this is concluded from.
       type: str
