@@ -140,19 +140,21 @@ class CallFailed(Exception):
 class Api:
     """Calls of one server's API. Every method raises CallFailed, after the patience that the call allows."""
 
-    def __init__(self, http: Http, login: BasicLogin | None, dialect: Dialect = V1, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        http: Http,
+        login: BasicLogin | None,
+        dialect: Dialect = V1,
+        patience: Callable[[], Patience] = lambda: Patience(PATIENCE),
+    ) -> None:
         self.http = http
         self.login = login
+        self.patience = patience
         self._dialect = dialect
-        self._patience = patience
 
-    def patience(self) -> Patience:
-        """A new supply."""
-        return Patience(self._patience)
-
-    def impatient(self) -> Api:
-        """The same API for calls that are not worth a second try."""
-        return Api(self.http, self.login, self._dialect, patience=0)
+    def impatient(self, http: Http | None = None) -> Api:
+        """The same API for calls that are not worth a second try, with another login's ``http`` if given."""
+        return Api(http or self.http, self.login, self._dialect, patience=lambda: Patience(0))
 
     def dag(self, dag_id: str) -> Dag:
         """The DAG; a missing one is a CallFailed with status 404."""

@@ -63,7 +63,7 @@ def _compared(api: Api, seen: Observed) -> Observed:
     return seen._replace(
         form=True,
         may_read=_may_read(login.session, path),
-        may_trigger=_may_trigger(Api(login.session, None, patience=0), seen.dag_id),
+        may_trigger=_may_trigger(api.impatient(login.session), seen.dag_id),
     )
 
 
