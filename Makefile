@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Everything that the project does to itself. `make help` lists it.
-# All that is made lies in .build/ (the demo in .demo/), which git ignores; nothing outside the checkout is touched.
+# All that is made lies in .build/ (the demo in .demo/), which git ignores. Outside the checkout, only pip's and
+# uv's own caches are written.
 
 PYTHON ?= python3
 PARTS := unit sanity lint docs build integration

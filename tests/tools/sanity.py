@@ -100,11 +100,10 @@ def main() -> int:
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    for version, found in interpreters.items():
+    # Of the versions that it does know, ansible-test itself says which it did not find.
+    for version in interpreters:
         if version not in CONTROLLER_PYTHON_VERSIONS + REMOTE_ONLY_PYTHON_VERSIONS:
-            print(f"SKIPPED: sanity on Python {version}: {core} does not test it; the one of Python 3.11 does")
-        elif not found:
-            print(f"SKIPPED: sanity on Python {version}: this machine has no python{version}")
+            print(f"SKIPPED: sanity on Python {version}: {core} does not test it; make PYTHON=python3.11 does")
     return done.returncode
 
 

@@ -96,8 +96,9 @@ def main() -> int:
             print(f"--- unit tests of the plugins on Python {version}\n{output}", flush=True)
             if code:
                 failed.append(version)
-    for version in sorted(interpreters.keys() - found.keys()):
-        print(f"SKIPPED: unit tests on Python {version}: this machine has no python{version}")
+    for version in interpreters:
+        if version not in found:
+            print(f"SKIPPED: unit tests on Python {version}: this machine has no python{version}")
     if failed:
         print("unit tests FAILED on Python", ", ".join(failed))
     return 1 if failed else 0
