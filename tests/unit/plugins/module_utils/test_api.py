@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The calls of the API, against a server with scripted answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+    Api,
+    CallFailed,
+    Dag,
+    NewRun,
+    identify,
+    is_missing,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect as connect_api
+from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, Patience
+from unit.plugins.scripted_server import Server, as_json, http, problem
+
+PAGE = http(200, "<title>Welcome to nginx!</title>", "text/html")
+RUN = {
+    "conf": {"a": 1},
+    "dag_id": "load",
+    "dag_run_id": "r+1",
+    "data_interval_start": "2026-01-31T08:00:00+00:00",
+    "end_date": None,
+    "execution_date": "2026-01-31T08:00:00+00:00",
+    "external_trigger": True,
+    "logical_date": "2026-01-31T08:00:00+00:00",
+    "note": None,
+    "start_date": None,
+    "state": "queued",
+}
+
+
+def quick() -> Patience:
+    """As patient as in life, without taking the time."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    return Patience(30, lambda: now[0], sleep)
+
+
+@pytest.fixture
+def api(server: Server) -> Api:
+    return Api(Http(server.url, NoLogin()), None, patience=quick)
+
+
+def failed(api: Api) -> CallFailed:
+    with pytest.raises(CallFailed) as caught:
+        api.dag("load")
+    return caught.value
+
+
+class TestCalls:
+    def test_dag(self, api: Api, server: Server) -> None:
+        server.otherwise = as_json({"dag_id": "läd", "is_paused": True})
+        assert api.dag("läd") == Dag("läd", True)
+        assert server.requests[0].target == "/api/v1/dags/l%C3%A4d"
+
+    def test_run(self, api: Api, server: Server) -> None:
+        server.otherwise = as_json(RUN)
+        run = api.run("load", "r+1")
+        assert server.requests[0].target == "/api/v1/dags/load/dagRuns/r%2B1"
+        assert run is not None
+        assert run._asdict() == {
+            "dag_id": "load",
+            "run_id": "r+1",
+            "state": "queued",
+            "conf": {"a": 1},
+            "logical_date": "2026-01-31T08:00:00+00:00",
+            "start_date": None,
+            "end_date": None,
+            "note": None,
+            "url": server.url + "/dags/load/grid?dag_run_id=r%2B1",
+        }
+
+    def test_page_of_a_run_before_2_4(self, api: Api, server: Server) -> None:
+        old = {key: value for key, value in RUN.items() if key not in ("data_interval_start", "note", "logical_date")}
+        server.otherwise = as_json(old)
+        run = api.run("load", "r+1")
+        assert run is not None
+        assert run.url == server.url + "/graph?dag_id=load&execution_date=2026-01-31T08%3A00%3A00%2B00%3A00"
+        assert run.logical_date == "2026-01-31T08:00:00+00:00"
+
+    def test_create_run_sends_what_every_release_of_2_takes(self, api: Api, server: Server) -> None:
+        server.otherwise = as_json(RUN)
+        api.create_run(NewRun("load", "r+1"))
+        api.create_run(NewRun("load", "r+1", {"a": 1}, "2026-01-31T08:00:00+00:00", "why"))
+        least, most = (json.loads(request.body) for request in server.requests)
+        assert least == {"dag_run_id": "r+1"}
+        assert most == {**least, "conf": {"a": 1}, "execution_date": "2026-01-31T08:00:00+00:00", "note": "why"}
+
+    def test_create_run_is_sent_once(self, api: Api, server: Server) -> None:
+        server.otherwise = http(503, "", None)
+        with pytest.raises(CallFailed):
+            api.create_run(NewRun("load", "r+1"))
+        assert len(server.requests) == 1
+
+    def test_unpause(self, api: Api, server: Server) -> None:
+        server.otherwise = as_json({"is_paused": False})
+        api.unpause("load")
+        (request,) = server.requests
+        assert (request.method, request.target) == ("PATCH", "/api/v1/dags/load?update_mask=is_paused")
+        assert json.loads(request.body) == {"is_paused": False}
+
+    def test_permission_is_shown_by_the_complaint_about_the_body(self, api: Api, server: Server) -> None:
+        server.replies = [problem(400, detail="{'zzz': ['Unknown field.']}"), problem(403), problem(400, detail="no")]
+        api.check_create_run("load")
+        for status in (403, 400):
+            with pytest.raises(CallFailed) as caught:
+                api.check_create_run("load")
+            assert caught.value.status == status
+
+    def test_failed_tasks(self, api: Api, server: Server) -> None:
+        common = {"state": "failed", "try_number": 2}
+        tasks = [{"task_id": f"t{number}", "map_index": number - 1, **common} for number in range(5)]
+        server.replies = [as_json({"task_instances": tasks})]
+        server.otherwise = http(200, "\n".join(f"line {number}" for number in range(50)) + "\n\n", "text/plain")
+        found = api.failed_tasks("load", "r")
+        assert [task.log is not None for task in found] == [True, True, True, False, False]
+        assert found[0].log == [f"line {number}" for number in range(30, 50)]
+        path = "/api/v1/dags/load/dagRuns/r/taskInstances"
+        assert [request.target for request in server.requests] == [
+            path + "?state=failed&limit=100",
+            path + "/t0/logs/2",  # without map_index, which releases before 2.4 refuse
+            path + "/t1/logs/2?map_index=0",
+            path + "/t2/logs/2?map_index=1",
+        ]
+
+    def test_a_log_that_cannot_be_read_is_left_out(self, api: Api, server: Server) -> None:
+        task = {"task_id": "t", "state": "failed", "try_number": 1}
+        server.replies = [as_json({"task_instances": [task]}), b""]
+        assert api.failed_tasks("load", "r")[0].log is None
+
+    def test_run_at(self, api: Api, server: Server) -> None:
+        server.replies = [as_json({"dag_runs": [RUN]}), as_json({"dag_runs": []})]
+        run = api.run_at("load", "2026-01-31T08:00:00+00:00")
+        assert run is not None
+        assert run.run_id == "r+1"
+        assert api.run_at("load", "2026-01-31T08:00:00+00:00") is None
+        date = "2026-01-31T08%3A00%3A00%2B00%3A00"
+        assert server.requests[0].target.endswith(f"?execution_date_gte={date}&execution_date_lte={date}&limit=1")
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        "reply", [http(502, "", None), http(503, "", None), http(504, "", None), b"", b"HTTP/1.1 200"]
+    )
+    def test_what_passes_is_waited_for(self, api: Api, server: Server, reply: bytes) -> None:
+        server.replies = [reply] * 5
+        server.otherwise = as_json({"is_paused": False})
+        assert api.dag("load") == Dag("load", False)
+        assert len(server.requests) == 6
+
+    def test_but_not_for_ever(self, api: Api, server: Server) -> None:
+        server.otherwise = http(503, "", None)
+        assert failed(api).status == 503
+        assert 8 < len(server.requests) < 20
+
+    def test_an_error_of_the_server_is_tried_thrice(self, api: Api, server: Server) -> None:
+        server.otherwise = http(500, "<h1>Ooops!</h1>", "text/html")
+        assert failed(api).status == 500
+        assert len(server.requests) == 3
+
+    @pytest.mark.parametrize(
+        "reply", [problem(401), problem(403), problem(404), problem(400), PAGE, http(302, "", None)]
+    )
+    def test_what_stays_is_not_repeated(self, api: Api, server: Server, reply: bytes) -> None:
+        server.otherwise = reply
+        failed(api)
+        assert len(server.requests) == 1
+
+    def test_retry_after_beyond_the_patience_ends_it(self, api: Api, server: Server) -> None:
+        server.otherwise = http(503, "", None, {"Retry-After": "31"})
+        failed(api)
+        assert len(server.requests) == 1
+
+    def test_json_of_somebody_else_is_no_answer(self, api: Api, server: Server) -> None:
+        server.otherwise = as_json({"status": "ok"})
+        assert failed(api).status == 200
+
+    @pytest.mark.parametrize(
+        ("reply", "missing"),
+        [
+            (problem(404, "DAGRun not found"), True),
+            (http(404, '{"type": "about:blank", "title": "Not Found"}', "application/problem+json"), False),
+            (as_json({"error": "/api/v1 has been removed in Airflow 3"}, 404), False),
+            (http(404, "<html>", "text/html"), False),
+        ],
+    )
+    def test_a_run_is_missing_only_if_airflow_says_so(
+        self, api: Api, server: Server, reply: bytes, missing: bool
+    ) -> None:
+        server.otherwise = reply
+        if missing:
+            assert api.run("load", "r") is None
+        else:
+            with pytest.raises(CallFailed) as caught:
+                api.run("load", "r")
+            assert not is_missing(caught.value.answer)
+
+    @pytest.mark.parametrize(
+        ("reply", "maybe_done"),
+        [(b"", True), (http(500, "", None), True), (http(504, "", None), True), (problem(400), False), (PAGE, False)],
+    )
+    def test_a_call_without_a_clear_answer_may_have_been_done(
+        self, api: Api, server: Server, reply: bytes, maybe_done: bool
+    ) -> None:
+        server.otherwise = reply
+        with pytest.raises(CallFailed) as caught:
+            api.create_run(NewRun("load", "r"))
+        assert caught.value.maybe_done is maybe_done
+
+
+class TestIdentify:
+    @pytest.mark.parametrize(
+        ("answers", "generation", "release"),
+        [
+            ({"/api/v2/version": as_json({"version": "3.3.2"})}, "v2", "3.3.2"),
+            ({"/api/v1/version": as_json({"version": "2.11.2"})}, "v1", "2.11.2"),
+            ({"/health": as_json({"metadatabase": {}, "scheduler": {}})}, "experimental", None),
+            ({"/health": as_json({"status": "up"})}, None, None),
+            ({"/api/v2/version": PAGE, "/api/v1/version": PAGE, "/health": PAGE}, None, None),
+        ],
+    )
+    def test_generation(
+        self, server: Server, answers: dict[str, bytes], generation: str | None, release: str | None
+    ) -> None:
+        server.otherwise = lambda request: answers.get(request.target, http(404, "", None))
+        assert identify(Http(server.url, NoLogin())) == (generation, release)
+
+
+OPTIONS: dict[str, Any] = {
+    "url": "http://h:8080/api/v1",
+    "username": "ada",
+    "password": "pw",
+    "api_version": "auto",
+    "validate_certs": True,
+    "ca_path": None,
+    "client_cert": None,
+    "client_key": None,
+    "timeout": 30.0,
+}
+
+
+class TestConnect:
+    def test_sends_nothing(self) -> None:
+        api = connect_api(OPTIONS)
+        assert api.http.base == "http://h:8080"
+        assert api.login is not None
+        assert api.login.username == "ada"
+
+    def test_empty_means_unset(self) -> None:
+        options = {**OPTIONS, "username": "", "password": "", "ca_path": "", "client_cert": "", "client_key": ""}
+        assert connect_api(options).login is None
+
+    @pytest.mark.parametrize(
+        ("options", "hint"),
+        [
+            ({"timeout": 0.0}, "timeout"),
+            ({"timeout": float("nan")}, "timeout"),
+            ({"timeout": float("inf")}, "timeout"),
+            ({"password": ""}, "belong together"),
+            ({"username": None}, "belong together"),
+            ({"ca_path": "/nonexistent/ca.pem"}, "ca_path"),
+            ({"client_cert": "/nonexistent/cert.pem"}, "client_cert"),
+        ],
+    )
+    def test_says_what_is_wrong(self, options: dict[str, Any], hint: str) -> None:
+        with pytest.raises(AirflowError, match=hint):
+            connect_api({**OPTIONS, **options})
+
+    def test_a_key_with_a_passphrase_would_ask_for_it(self, tmp_path: Path) -> None:
+        (tmp_path / "key.pem").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+        (tmp_path / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+        paths = {"client_cert": str(tmp_path / "cert.pem"), "client_key": str(tmp_path / "key.pem")}
+        with pytest.raises(AirflowError, match="passphrase"):
+            connect_api({**OPTIONS, **paths})
