@@ -193,7 +193,10 @@ class Trigger:
             )
 
     def _date_taken(self, logical_date: str) -> AirflowError:
-        other = self._api.run_at(self._new.dag_id, logical_date)
+        try:
+            other = self._api.run_at(self._new.dag_id, logical_date)
+        except CallFailed:
+            other = None  # whose date it is helps, but is not the point
         return self._failed(
             f"DAG {self._new.dag_id!r}",
             "was not triggered",

@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Exactly one run, whatever the network does: against a model of Airflow that fails on command."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Mapping
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
+from hypothesis import given
+from hypothesis import strategies as st
+
+OPTIONS: dict[str, Any] = {
+    "dag_id": "load",
+    "run_id": None,
+    "conf": None,
+    "logical_date": None,
+    "note": None,
+    "if_paused": "fail",
+    "wait": False,
+    "wait_timeout": 600.0,
+    "wait_interval": 10.0,
+}
+
+# What can happen to one request. "done" means that Airflow carries it out, and its answer is lost.
+FAULTS = ["ok", "refused", "dropped", "done, dropped", "done, 500", "503", "504", "done, 504", "429"]
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeAirflow(Http):
+    """The API of one DAG, in memory. ``faults`` befall the requests in their order; then all goes well.
+
+    ``states`` are the states that a run goes through, one with each look at it.
+    """
+
+    def __init__(self, faults: list[str] | None = None) -> None:
+        super().__init__("http://airflow.example", lambda request: request)
+        self.faults = list(faults or [])
+        self.states = ["queued"]
+        self.is_paused = False
+        self.scheduler = "healthy"
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.sent: list[tuple[str, str]] = []
+
+    def send(self, method: str, path: str, *, document: Mapping[str, Any] | None = None, **_other: Any) -> Answer:
+        self.sent.append((method, path))
+        fault = self.faults.pop(0) if self.faults else "ok"
+        if fault == "refused":
+            raise NoAnswer("refused", "the connection was refused", nothing_sent=True)
+        answer = self.answer(method, path, document) if fault == "ok" or fault.startswith("done") else None
+        if fault.endswith("dropped"):
+            raise NoAnswer("broken", "the connection was dropped")
+        status = re.search(r"\d+", fault)
+        if status:
+            return Answer(int(status.group()), {}, b"")
+        return answer or Answer(404, {}, b"")
+
+    def answer(self, method: str, path: str, document: Mapping[str, Any] | None) -> Answer:
+        parts = urlsplit(path)
+        words = parts.path.split("/")[3:]
+        if method == "PATCH":
+            self.is_paused = bool((document or {})["is_paused"])
+        if words == ["health"]:
+            return as_answer(200, {"scheduler": {"status": self.scheduler}})
+        if len(words) == 2:
+            return as_answer(200, {"dag_id": "load", "is_paused": self.is_paused})
+        if words[-1] == "taskInstances":
+            task = {"task_id": "work", "state": "failed", "try_number": 0}
+            return as_answer(200, {"task_instances": [task]})
+        if method == "POST":
+            return self.create(dict(document or {}))
+        if parts.query:
+            date = parse_qs(parts.query)["execution_date_gte"][0]
+            return as_answer(200, {"dag_runs": [run for run in self.runs.values() if run["execution_date"] == date]})
+        run = self.runs.get(unquote(words[3]))
+        if run is None:
+            return problem(404)
+        if len(self.states) > 1:
+            self.states.pop(0)
+        return as_answer(200, {**run, "state": self.states[0]})
+
+    def create(self, document: dict[str, Any]) -> Answer:
+        if "zzz" in document:
+            return problem(400, "{'zzz': ['Unknown field.']}")
+        run_id = document["dag_run_id"]
+        date = document.get("execution_date", f"now {len(self.runs)}")
+        if run_id in self.runs or date in [run["execution_date"] for run in self.runs.values()]:
+            return problem(409)
+        self.add(run_id, document.get("conf"), date)
+        return as_answer(200, self.runs[run_id])
+
+    def add(self, run_id: str, conf: dict[str, Any] | None = None, date: str = "2026-01-01T00:00:00+00:00") -> None:
+        self.runs[run_id] = {
+            "dag_id": "load",
+            "dag_run_id": run_id,
+            "execution_date": date,
+            "conf": conf or {},
+            "state": "queued",
+        }
+
+    @property
+    def posts(self) -> int:
+        return sum(method == "POST" for method, _ in self.sent)
+
+
+def as_answer(status: int, document: dict[str, Any], kind: str = "application/json") -> Answer:
+    return Answer(status, {"Content-Type": kind}, json.dumps(document).encode())
+
+
+def problem(status: int, detail: str | None = None) -> Answer:
+    document = {"status": status, "type": "https://airflow.apache.org/docs/x", "detail": detail, "title": "Problem"}
+    return as_answer(status, document, "application/problem+json")
+
+
+def trigger_on(airflow: FakeAirflow, **options: Any) -> Trigger:
+    clock = Clock()
+    api = Api(airflow, None, patience=lambda: Patience(30, clock, clock.sleep))
+    return Trigger(api, order({**OPTIONS, **options}), clock, clock.sleep)
+
+
+def failure_of(trigger: Trigger, wait: bool = False) -> AirflowError:
+    act = trigger.wait if wait else trigger.place
+    with pytest.raises(AirflowError) as caught:
+        act()
+    return caught.value
+
+
+class TestOnce:
+    def test_costs_two_requests(self) -> None:
+        airflow = FakeAirflow()
+        trigger = trigger_on(airflow, conf={"a": 1})
+        run = trigger.place()
+        assert [method for method, _ in airflow.sent] == ["GET", "POST"]
+        assert trigger.changed
+        assert airflow.runs.keys() == {run.run_id}
+
+    @given(faults=st.lists(st.sampled_from(FAULTS), max_size=7), named=st.booleans(), dated=st.booleans())
+    def test_one_run_whatever_happens(self, faults: list[str], named: bool, dated: bool) -> None:
+        airflow = FakeAirflow(faults)
+        trigger = trigger_on(
+            airflow,
+            run_id="mine" if named else None,
+            logical_date="2026-01-31T08:00:00+00:00" if dated else None,
+        )
+        try:
+            run = trigger.place()
+        except CallFailed:
+            # Errors of the server itself are not repeated for long. The run may exist only where that is admitted.
+            assert "done, 500" in faults
+            assert trigger.in_doubt or not airflow.runs
+            assert not trigger.changed
+        else:
+            assert airflow.runs.keys() == {run.run_id}
+            assert trigger.changed
+            assert not trigger.in_doubt
+
+    @given(faults=st.lists(st.sampled_from(FAULTS), max_size=5))
+    def test_a_run_that_exists_is_left_alone(self, faults: list[str]) -> None:
+        airflow = FakeAirflow(faults)
+        airflow.add("mine", {"a": 1})
+        trigger = trigger_on(airflow, run_id="mine", conf={"a": 1})
+        try:
+            run = trigger.place()
+        except CallFailed:
+            assert "done, 500" in faults
+        else:
+            assert run.run_id == "mine"
+        assert not trigger.changed
+        assert airflow.posts == 0
+
+    def test_a_server_that_stays_down_leaves_a_doubt_only_after_the_post(self) -> None:
+        before = trigger_on(FakeAirflow(["503"] * 50))
+        with pytest.raises(CallFailed):
+            before.place()
+        assert not before.in_doubt
+        after = trigger_on(FakeAirflow(["ok", "done, dropped"] + ["503"] * 50))
+        with pytest.raises(CallFailed):
+            after.place()
+        assert after.in_doubt
+
+    def test_a_connection_that_never_was_leaves_no_doubt(self) -> None:
+        trigger = trigger_on(FakeAirflow(["ok"] + ["refused"] * 50))
+        with pytest.raises(CallFailed):
+            trigger.place()
+        assert not trigger.in_doubt
+
+    def test_somebody_else_was_quicker(self) -> None:
+        airflow = FakeAirflow()
+        trigger = trigger_on(airflow, run_id="mine", conf={"a": 1})
+        create = airflow.create
+
+        def beaten(document: dict[str, Any]) -> Answer:
+            airflow.add("mine", {"a": 1})
+            return create(document)
+
+        airflow.create = beaten  # type: ignore[method-assign]
+        assert trigger.place().run_id == "mine"
+        assert not trigger.changed
+
+    def test_ids_are_unique_and_valid(self) -> None:
+        ids = {order(OPTIONS).new.run_id for _ in range(100)}
+        assert len(ids) == 100
+        assert all(re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", run_id) for run_id in ids)
+
+
+class TestSame:
+    @pytest.mark.parametrize(
+        ("there", "asked", "keys"),
+        [
+            ({"a": 1}, {"a": 1}, []),
+            ({"a": 1}, None, []),
+            ({}, {}, []),
+            ({"a": 1}, {}, ["a"]),
+            ({"a": 1, "b": 2}, {"a": 1, "b": 3}, ["b"]),
+            ({"a": 1}, {"a": True}, ["a"]),
+            ({"a": {"x": 1, "y": 2}}, {"a": {"y": 2, "x": 1}}, []),
+            ({"token": "hush-1"}, {"token": "hush-2", "c": 1}, ["c", "token"]),
+        ],
+    )
+    def test_conf(self, there: dict[str, Any], asked: dict[str, Any] | None, keys: list[str]) -> None:
+        airflow = FakeAirflow()
+        airflow.add("mine", there)
+        trigger = trigger_on(airflow, run_id="mine", conf=asked)
+        if not keys:
+            trigger.place()
+            return
+        error = failure_of(trigger)
+        assert "conf differs in " + ", ".join(repr(key) for key in keys) in str(error)
+        assert "hush" not in str(error) + str(error.details["diagnosis"])
+        assert airflow.posts == 0
+
+    def test_logical_date(self) -> None:
+        airflow = FakeAirflow()
+        airflow.add("mine", date="2026-01-31T08:00:00+00:00")
+        assert trigger_on(airflow, run_id="mine", logical_date="2026-01-31T09:00:00+01:00").place()
+        error = failure_of(trigger_on(airflow, run_id="mine", logical_date="2026-01-31T09:00:00Z"))
+        assert "logical date is 2026-01-31T08:00:00+00:00" in str(error)
+
+    def test_date_taken_by_another_run(self) -> None:
+        airflow = FakeAirflow()
+        airflow.add("other", date="2026-01-31T08:00:00+00:00")
+        trigger = trigger_on(airflow, logical_date="2026-01-31T08:00:00Z")
+        error = failure_of(trigger)
+        assert "run 'other'" in str(error)
+        assert error.details["diagnosis"]["http_status"] == 409
+        assert airflow.runs.keys() == {"other"}
+
+
+class TestPaused:
+    def test_fail_sends_nothing(self) -> None:
+        airflow = FakeAirflow()
+        airflow.is_paused = True
+        error = failure_of(trigger_on(airflow))
+        assert "paused" in str(error)
+        assert error.details["changed"] is False
+        assert [method for method, _ in airflow.sent] == ["GET"]
+
+    def test_unpause(self) -> None:
+        airflow = FakeAirflow()
+        airflow.is_paused = True
+        trigger_on(airflow, if_paused="unpause").place()
+        assert not airflow.is_paused
+        assert [method for method, _ in airflow.sent] == ["GET", "PATCH", "POST"]
+
+    def test_trigger(self) -> None:
+        airflow = FakeAirflow()
+        airflow.is_paused = True
+        trigger_on(airflow, if_paused="trigger").place()
+        assert airflow.is_paused
+        assert airflow.posts == 1
+
+    def test_matters_for_an_unfinished_run_only_to_who_waits(self) -> None:
+        airflow = FakeAirflow()
+        airflow.is_paused = True
+        airflow.add("mine")
+        assert trigger_on(airflow, run_id="mine").place()
+        assert "paused" in str(failure_of(trigger_on(airflow, run_id="mine", wait=True)))
+        unpausing = trigger_on(airflow, run_id="mine", wait=True, if_paused="unpause")
+        unpausing.place()
+        assert unpausing.changed
+        assert not airflow.is_paused
+        assert airflow.posts == 0
+
+    def test_what_changed_before_a_failure_is_told(self) -> None:
+        airflow = FakeAirflow(["ok", "ok"] + ["503"] * 50)
+        airflow.is_paused = True
+        trigger = trigger_on(airflow, if_paused="unpause")
+        with pytest.raises(CallFailed):
+            trigger.place()
+        assert trigger.changed
+
+
+class TestCheckMode:
+    @pytest.mark.parametrize("if_paused", ["unpause", "trigger"])
+    @pytest.mark.parametrize("is_paused", [True, False])
+    def test_changes_nothing(self, if_paused: str, is_paused: bool) -> None:
+        airflow = FakeAirflow()
+        airflow.is_paused = is_paused
+        trigger = trigger_on(airflow, if_paused=if_paused, conf={"a": 1})
+        run = trigger.place(check_mode=True)
+        assert trigger.changed
+        assert (run.run_id, run.state, run.conf) == (None, None, {"a": 1})
+        assert (airflow.runs, airflow.is_paused) == ({}, is_paused)
+
+    def test_an_existing_run_is_no_change(self) -> None:
+        airflow = FakeAirflow()
+        airflow.add("mine")
+        trigger = trigger_on(airflow, run_id="mine")
+        assert trigger.place(check_mode=True).run_id == "mine"
+        assert not trigger.changed
+
+    def test_fails_as_a_real_run_would(self) -> None:
+        airflow = FakeAirflow()
+        airflow.is_paused = True
+        with pytest.raises(AirflowError):
+            trigger_on(airflow).place(check_mode=True)
+
+
+class TestWait:
+    def test_until_success(self) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["queued", "queued", "running", "success"]
+        trigger = trigger_on(airflow, wait=True)
+        trigger.place()
+        assert trigger.wait().state == "success"
+        assert trigger.result()["failed_tasks"] == []
+        assert trigger.result()["timed_out"] is False
+
+    def test_a_failed_run(self) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["queued", "failed"]
+        error = failure_of(trigger_on(airflow, wait=True), wait=True)
+        assert "task 'work' failed" in str(error)
+        assert error.details["changed"] is True
+        assert error.details["dag_run"]["state"] == "failed"
+        assert error.details["failed_tasks"][0]["task_id"] == "work"
+
+    def test_a_failed_run_of_before_is_no_change(self) -> None:
+        airflow = FakeAirflow()
+        airflow.add("mine")
+        airflow.states = ["failed"]
+        error = failure_of(trigger_on(airflow, wait=True, run_id="mine"), wait=True)
+        assert error.details["changed"] is False
+
+    @pytest.mark.parametrize(("timeout", "most"), [(1.0, 1), (30.0, 30), (600.0, 100), (86400.0, 9000)])
+    def test_pauses_grow_and_the_end_comes(self, timeout: float, most: int) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["running"]
+        clock = Clock()
+        trigger = Trigger(
+            Api(airflow, None), order({**OPTIONS, "wait": True, "wait_timeout": timeout}), clock, clock.sleep
+        )
+        trigger.place()
+        sent = len(airflow.sent)
+        error = failure_of(trigger, wait=True)
+        assert error.details["timed_out"] is True
+        assert error.details["changed"] is True
+        assert timeout - 1 <= clock.now <= timeout
+        assert len(airflow.sent) - sent <= most
+
+    @given(st.lists(st.sampled_from([fault for fault in FAULTS if fault != "ok"]), max_size=20))
+    def test_looks_that_fail_do_not_end_it(self, faults: list[str]) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["running", "running", "success"]
+        trigger = trigger_on(airflow, wait=True)
+        trigger.place()
+        airflow.faults = faults
+        assert trigger.wait().state == "success"
+
+    def test_a_refusal_that_stays_does(self) -> None:
+        airflow = FakeAirflow()
+        trigger = trigger_on(airflow, wait=True)
+        trigger.place()
+        airflow.faults = ["401", "401", "503", "401", "401", "401"]
+        with pytest.raises(CallFailed):
+            trigger.wait()
+        assert airflow.faults == []
+
+    def test_a_paused_dag_explains_a_queued_run(self) -> None:
+        airflow = FakeAirflow()
+        airflow.is_paused = True
+        error = failure_of(trigger_on(airflow, wait=True, if_paused="trigger", wait_timeout=5.0), wait=True)
+        assert "paused" in error.details["diagnosis"]["cause"]
+
+    def test_so_does_a_scheduler_that_does_not_run(self) -> None:
+        airflow = FakeAirflow()
+        airflow.scheduler = "unhealthy"
+        error = failure_of(trigger_on(airflow, wait=True, wait_timeout=5.0), wait=True)
+        assert "scheduler" in error.details["diagnosis"]["cause"]
+
+
+class TestOrder:
+    @pytest.mark.parametrize("run_id", ["a b", "a/b", "ä", "x" * 251, ".", "..", "a\n", "?"])
+    def test_run_id(self, run_id: str) -> None:
+        with pytest.raises(AirflowError, match="run_id"):
+            order({**OPTIONS, "run_id": run_id})
+
+    @pytest.mark.parametrize("run_id", ["x" * 250, "a_.~:+-9", "manual__2026-01-31T08:00:00+00:00"])
+    def test_valid_run_id(self, run_id: str) -> None:
+        assert order({**OPTIONS, "run_id": run_id}).new.run_id == run_id
+
+    @pytest.mark.parametrize("dag_id", ["", "a/b", "..", "a b", "a?b", "x" * 251])
+    def test_dag_id(self, dag_id: str) -> None:
+        with pytest.raises(AirflowError, match="dag_id"):
+            order({**OPTIONS, "dag_id": dag_id})
+
+    @pytest.mark.parametrize(
+        ("typed", "sent"),
+        [
+            ("2026-01-31T08:00:00Z", "2026-01-31T08:00:00+00:00"),
+            ("2026-01-31 08:00:00+00:00", "2026-01-31T08:00:00+00:00"),
+            ("2026-01-31T08:00:00.123456-05:30", "2026-01-31T08:00:00.123456-05:30"),
+        ],
+    )
+    def test_logical_date(self, typed: str, sent: str) -> None:
+        assert order({**OPTIONS, "logical_date": typed}).new.logical_date == sent
+
+    @pytest.mark.parametrize("typed", ["tomorrow", "2026-01-31", "2026-01-31T08:00:00", "2026-13-01T00:00:00Z"])
+    def test_a_date_needs_a_timezone(self, typed: str) -> None:
+        with pytest.raises(AirflowError, match="timezone"):
+            order({**OPTIONS, "logical_date": typed})
+
+    @pytest.mark.parametrize("option", ["wait_timeout", "wait_interval"])
+    @pytest.mark.parametrize("value", [0.0, -1.0, 0.5, float("nan"), float("inf")])
+    def test_seconds(self, option: str, value: float) -> None:
+        with pytest.raises(AirflowError, match=option):
+            order({**OPTIONS, option: value})
+
+    def test_conf_and_note(self) -> None:
+        assert order({**OPTIONS, "conf": {}}).new.conf == {}
+        with pytest.raises(AirflowError, match="NaN"):
+            order({**OPTIONS, "conf": {"a": [float("nan")]}})
+        with pytest.raises(AirflowError, match="1001"):
+            order({**OPTIONS, "note": "x" * 1001})
+
+    def test_empty_means_unset(self) -> None:
+        wanted = order({**OPTIONS, "run_id": "", "logical_date": "", "note": ""})
+        assert not wanted.named
+        assert (wanted.new.logical_date, wanted.new.note) == (None, None)
