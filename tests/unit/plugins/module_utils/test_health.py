@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests to a small real server that answers what the test says."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import socket
+import threading
+from typing import Iterator
+
+import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._health import (
+    Unreachable,
+    ask_health,
+    check_url,
+    get,
+    refused_login,
+)
+
+HEALTHY = b'{"metadatabase": {"status": "healthy"}, "scheduler": {"status": "unhealthy"}}'
+
+
+class Server(http.server.ThreadingHTTPServer):
+    answer = (200, "application/json", HEALTHY)
+    seen: list[str | None] = []  # noqa: RUF012 - one test, one server
+
+    @property
+    def url(self) -> str:
+        return "http://127.0.0.1:%d/health" % self.server_port
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.seen.append(self.headers.get("Authorization"))
+        status, content_type, body = self.server.answer
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        if status == 302:
+            self.send_header("Location", "http://elsewhere.example/login?next=secret")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.seen = []
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "detail"),
+    [
+        ((200, "application/json", HEALTHY), "healthy", "metadatabase: healthy"),
+        (
+            (200, "application/json", HEALTHY.replace(b'"healthy', b'"unhealthy')),
+            "unhealthy",
+            "metadatabase: unhealthy",
+        ),
+        ((200, "text/html", b"<h1>Welcome</h1>"), "foreign", "HTTP 200, text/html"),
+        ((200, "application/json", b'{"status": "ok"}'), "foreign", "HTTP 200, application/json"),
+        ((200, "application/json", b"[1]"), "foreign", "HTTP 200, application/json"),
+        ((404, "text/html", b"?"), "foreign", "HTTP 404, text/html"),
+        ((302, "text/html", b""), "foreign", "HTTP 302, text/html, redirect to http://elsewhere.example/login"),
+        ((502, "text/html", b""), "down", "HTTP 502"),
+        ((503, "text/html", b""), "down", "HTTP 503"),
+    ],
+)
+def test_health(server: Server, answer: tuple[int, str, bytes], state: str, detail: str) -> None:
+    server.answer = answer
+    assert ask_health(server.url, 5) == (state, detail)
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        health = ask_health("http://127.0.0.1:%d/health" % unused.getsockname()[1], 5)
+    assert health.state == "down"
+    assert "ConnectionRefusedError" in health.detail
+
+
+def test_a_silent_server_does_not_hold_us() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(Unreachable):
+            get("http://127.0.0.1:%d/" % silent.getsockname()[1], 0.2)
+
+
+def test_login(server: Server) -> None:
+    login = ("ada", "pä$$ wörd-日本")
+    assert refused_login(server.url, login) is None
+    assert server.seen == ["Basic " + base64.b64encode("ada:pä$$ wörd-日本".encode()).decode()]
+    for status in (401, 403):
+        server.answer = (status, "application/problem+json", b"{}")
+        assert "refuses the login of ada (HTTP %d)" % status in str(refused_login(server.url, login))
+    for answer in ((500, "text/html", b""), (200, "text/html", b""), (302, "text/html", b"")):
+        server.answer = answer
+        with pytest.raises(AirflowError, match="cannot be proved") as error:
+            refused_login(server.url, login)
+        assert "pä$$" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "/health", "ftp://h/", "http://", "http://u:p@h/", "https://u@h/"])
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(AirflowError):
+        check_url(url)
+    check_url("https://airflow.example:8443/base")

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""/proc, read on real processes and sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)", "a (strange) name"]
+
+
+def test_a_process_and_its_family() -> None:
+    before = time.time()
+    with subprocess.Popen(SLEEP, env={"COLOUR": "green=blue"}) as child:
+        process = _proc.read_process(child.pid)
+        assert process is not None
+        assert (process.pid, process.parent, process.uid) == (child.pid, os.getpid(), os.getuid())
+        assert before - 0.05 <= process.started <= time.time()
+        wanted = time.monotonic() + 5
+        while _proc.environment(child.pid) != {"COLOUR": "green=blue"} and time.monotonic() < wanted:
+            time.sleep(0.01)  # until the child is itself, and no longer a copy of us
+        assert _proc.environment(child.pid) == {"COLOUR": "green=blue"}
+        process = _proc.read_process(child.pid)
+        assert process is not None
+        assert process.arguments == SLEEP
+        assert _proc.is_alive(process)
+        assert not _proc.is_alive(process._replace(started=process.started - 60))
+        assert _proc.is_within(child.pid, os.getpid())
+        assert not _proc.is_within(os.getpid(), child.pid)
+        assert child.pid in [found.pid for found in _proc.descendants(os.getpid())]
+        assert child.pid in [found.pid for found in _proc.processes(mentioning=b"a (strange) name")]
+        _proc.send_signal(process._replace(started=0.0), signal.SIGKILL)  # another process with that pid: not this one
+        assert child.poll() is None
+        _proc.send_signal(process, signal.SIGTERM)
+        assert child.wait() == -signal.SIGTERM
+    assert _proc.read_process(child.pid) is None
+    assert not _proc.is_alive(process)
+    assert _proc.environment(child.pid) is None
+    _proc.send_signal(process, signal.SIGTERM)
+
+
+def test_a_zombie_is_no_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert _proc.read_process(child.pid) is None
+
+
+def test_listeners() -> None:
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as server:
+            server.bind((address, 0))
+            port = server.getsockname()[1]
+            assert not _proc.is_listened_on(port)
+            server.listen()
+            assert _proc.is_listened_on(port)
+            assert _proc.listeners(port) == [os.getpid()]
+            with socket.create_connection((address, port)):
+                assert _proc.listeners(port) == [os.getpid()]  # a connection is no listener
+        assert _proc.listeners(port) == []
+
+
+def test_outputs() -> None:
+    with open(os.devnull, "rb") as nothing, subprocess.Popen(SLEEP, stdout=nothing, stderr=nothing) as child:
+        assert _proc.regular_outputs(child.pid) == []
+        child.kill()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of releases, against what real releases were seen to do."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
+    backends_in_file,
+    effective_backends,
+    era_of,
+    override,
+    resolve_backends,
+    same_backends,
+    split_backends,
+    takes_passwords,
+)
+
+BASIC = "airflow.api.auth.backend.basic_auth"
+SESSION = "airflow.api.auth.backend.session"
+DENY = "airflow.api.auth.backend.deny_all"
+DEFAULT = "airflow.api.auth.backend.default"
+
+
+@pytest.mark.parametrize(
+    ("version", "option", "takes_list"),
+    [
+        ("1.10.15", "auth_backend", False),
+        ("2.0.2", "auth_backend", False),
+        ("2.2.5", "auth_backend", False),
+        ("2.3.0", "auth_backends", True),
+        ("2.10.5", "auth_backends", True),
+        ("2.11.2.dev0", "auth_backends", True),
+        ("3.0.6", None, False),
+        ("4.1", None, False),
+    ],
+)
+def test_era(version: str, option: str | None, takes_list: bool) -> None:
+    era = era_of(version)
+    assert (era.option, era.takes_list) == (option, takes_list)
+
+
+@pytest.mark.parametrize("version", ["1.9.0", "", "x", "two.three"])
+def test_no_release(version: str) -> None:
+    with pytest.raises(AirflowError, match="none that this collection knows"):
+        era_of(version)
+
+
+def test_short_names_are_those_of_the_release() -> None:
+    def resolved(version: str, *names: str) -> list[str]:
+        return resolve_backends(era_of(version), version, list(names))
+
+    assert resolved("2.11.2", "basic_auth", "session") == [BASIC, SESSION]
+    assert resolved("2.11.2", " my.own ") == ["my.own"]
+    assert resolved("2.2.5", "basic_auth") == [BASIC]
+    assert resolved("1.10.15", "basic_auth") == ["airflow.contrib.auth.backends.password_auth"]
+    for version, names, message in (
+        (
+            "2.2.5",
+            ["session"],
+            "'session' is no API authentication backend of Airflow 2.2.5. Short names there: ba",
+        ),
+        ("2.2.5", ["basic_auth", "deny_all"], "takes one backend"),
+        ("2.11.2", ["basic_auth "[:-1], BASIC], "more than once"),
+        ("2.11.2", [], "backends is empty"),
+        ("2.11.2", [""], "'' is no API"),
+        ("2.11.2", ["a.b,c.d"], "is no API"),
+        ("2.11.2", ["a..b"], "is no API"),
+        ("2.11.2", ["x.1y"], "is no API"),
+        ("3.0.6", ["basic_auth"], "takes a token"),
+    ):
+        with pytest.raises(AirflowError, match=message):
+            resolved(version, *names)
+
+
+@pytest.mark.parametrize(
+    ("configured", "effective"),
+    [
+        ([], [SESSION]),
+        ([DENY], [SESSION]),
+        ([DEFAULT], [DEFAULT]),
+        ([BASIC], [BASIC, SESSION]),
+        ([BASIC, SESSION], [BASIC, SESSION]),
+        ([SESSION, BASIC], [SESSION, BASIC]),
+        ([DENY, BASIC], [DENY, BASIC, SESSION]),
+    ],
+)
+def test_what_the_server_makes_of_a_list(configured: list[str], effective: list[str]) -> None:
+    assert effective_backends(era_of("2.6.3"), configured) == effective
+    assert effective_backends(era_of("2.2.5"), configured[:1]) == (configured[:1] or [DENY])
+
+
+def test_what_a_file_says() -> None:
+    both = Cfg("[api]\nauth_backend = a.b\nauth_backends = c.d, e.f\n")
+    old = Cfg("[api]\nauth_backend = a.b\n")
+    assert backends_in_file(era_of("2.11.2"), both) == ["c.d", "e.f"]
+    assert backends_in_file(era_of("2.11.2"), old) == ["a.b"]
+    assert backends_in_file(era_of("2.2.5"), both) == ["a.b"]
+    assert backends_in_file(era_of("2.2.5"), Cfg("[api]\nauth_backends = c.d\n")) == []
+    assert split_backends("a.b,") == ["a.b", ""]  # Airflow dies of it: it must not pass for ["a.b"]
+
+
+def test_one_backend_has_two_paths() -> None:
+    fab = "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth"
+    assert same_backends([fab, SESSION], [BASIC, SESSION])
+    assert not same_backends([SESSION, BASIC], [BASIC, SESSION])
+    assert takes_passwords(era_of("2.11.2"), [fab])
+    assert not takes_passwords(era_of("2.11.2"), [DEFAULT, BASIC])
+    assert not takes_passwords(era_of("2.11.2"), [SESSION])
+
+
+def test_variables_that_beat_the_file() -> None:
+    old, new = {"AIRFLOW__API__AUTH_BACKEND": "a"}, {"AIRFLOW__API__AUTH_BACKENDS": "b"}
+    assert override(era_of("2.11.2"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKENDS", "b")
+    assert override(era_of("2.11.2"), old) == ("AIRFLOW__API__AUTH_BACKEND", "a")
+    assert override(era_of("2.2.5"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKEND", "a")
+    assert override(era_of("2.2.5"), new) is None
+    assert override(era_of("2.11.2"), {"airflow__api__auth_backends": "x"}) is None
