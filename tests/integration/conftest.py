@@ -33,6 +33,7 @@ def airflow() -> Iterator[Airflow]:
     home = Path(tempfile.mkdtemp(prefix="airflow-"))
     with reaped(home):
         airflow = Airflow(installation, home, free_port())
+        airflow.prepare()
         airflow.start()
         yield airflow
 

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import socket
 import sqlite3
 import subprocess
@@ -24,7 +25,7 @@ from testbed.installation import Installation
 class Airflow:
     """Airflow in its own home below a supervisord, listening on a loopback port.
 
-    ``home`` must be missing or empty for ``start``; ``stop`` leaves it, for a look at its logs
+    ``home`` must be missing or empty for ``prepare``; ``stop`` leaves it, for a look at its logs
     (``<program>.log``, ``supervisord.log``). Every method that waits raises TestbedError with the server's
     last words when it waited in vain.
     """
@@ -47,10 +48,13 @@ class Airflow:
         """User name -> password: ``admin`` (role Admin), ``op`` (Op), ``viewer`` (Viewer)."""
         return homes.passwords(self.home)
 
-    def start(self) -> None:
-        """Make the home, start supervisord with all programs, and wait until the testbed's DAGs can be run."""
+    def prepare(self) -> None:
+        """Make the home, with airflow.cfg, database, users, DAGs and supervisord.conf."""
         homes.prepare(self.installation, self.home)
         self._write_supervisord_conf()
+
+    def start(self) -> None:
+        """Start supervisord with all programs in a prepared home, and wait until the testbed's DAGs can be run."""
         self._run([self.installation.supervisor_bin / "supervisord", "-c", self.supervisord_conf], check=True)
         self.wait_healthy()
         self.wait_dags(["hello", "fails", "slow", "paused"])
@@ -179,11 +183,10 @@ serverurl=unix://{socket_path}
         for program, arguments in self.installation.release.programs.items():
             text += f"""
 [program:{program}]
-command={self.executable} {arguments.format(port=self.port)}
+command={shlex.quote(str(self.executable))} {arguments.format(port=self.port)}
 directory={self.home}
 redirect_stderr=true
 stdout_logfile={self.home}/{program}.log
-stopasgroup=true
 killasgroup=true
 """
         self.supervisord_conf.write_text(text.replace("%", "%%"))

@@ -143,12 +143,18 @@ class Ansible:
                 text=True,
                 check=False,
             )
-            lines = (run / "results").read_text(encoding="utf-8").splitlines() if (run / "results").exists() else []
-        stats: dict[str, dict[str, int]] = {}
-        tasks = []
-        for line in map(json.loads, lines):
-            if "stats" in line:
-                stats = line["stats"]
-            else:
-                tasks.append(TaskResult(**line))
+            stats, tasks = read_results(run / "results")
         return PlaybookResult(done.returncode, done.stdout, stats, tasks)
+
+
+def read_results(path: Path) -> tuple[dict[str, dict[str, int]], list[TaskResult]]:
+    """Read what the callback testbed_results wrote: the stats per host, and the tasks in their order."""
+    stats: dict[str, dict[str, int]] = {}
+    tasks = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        entry = json.loads(line)
+        if "stats" in entry:
+            stats = entry["stats"]
+        else:
+            tasks.append(TaskResult(**entry))
+    return stats, tasks

@@ -52,6 +52,7 @@ def up(home: Path, version: str, port: int, uv: Path | None) -> None:
     installer = Installer(CHECKOUT / ".build/airflow", uv or find_uv(CHECKOUT), say)
     airflow = Airflow(installer.airflow(releases.release(version)), home, free_port(port))
     say(f"starting Airflow {version} in {home}")
+    airflow.prepare()
     airflow.start()
     say(f"healthy at {airflow.url}")
     for name, password in airflow.users.items():
