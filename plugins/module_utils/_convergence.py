@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager, supervised_as
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Restart,
+    await_healthy,
     base_url,
     is_older_than,
     loopback_port,
@@ -75,7 +77,7 @@ def converge(
     """
     if check_mode:
         return _converge(host, intent, parameters, True, backup, warn)
-    with uninterrupted(), locked(host.real_path, timeout=2 * parameters["health_timeout"]):
+    with locked(host.real_path, timeout=2 * parameters["health_timeout"]), uninterrupted():
         return _converge(host, intent, parameters, False, backup, warn)
 
 
@@ -114,8 +116,8 @@ def _converge(
                 "neither service nor restart_command is given. Nothing was changed. Name one of them, or set "
                 "restart to never and restart it in a handler." % reason
             )
-    elif parameters["service"] and host.server is None:
-        find_manager(parameters, None)  # tells of a service that does not exist
+    elif parameters["service"] and supervised_as(host.server) != parameters["service"]:
+        find_manager(parameters, host.server)  # tells of a service that does not exist, or is another one
 
     backups: list[str] = []
     if not check_mode:
@@ -130,7 +132,7 @@ def _converge(
             )
         elif parameters["restart"] != "never":
             if parameters["url"]:
-                _expect_healthy(health_url, tls)
+                await_healthy(health_url, parameters["health_timeout"], tls)
             intent.prove(url)
     return Outcome(
         before=before,
@@ -176,7 +178,12 @@ def _restart_reason(host: Host, edited: bool, always: bool, url: str, warn: Call
         )
     if host.server:
         changed = os.stat(host.real_path).st_mtime
-        if is_older_than(host.server, changed):
+        if changed > time.time():
+            warn(
+                "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
+                % (host.path, moment(changed))
+            )
+        elif is_older_than(host.server, changed):
             return "the server (pid %d, started %s) is older than airflow.cfg (%s)" % (
                 host.server.process.pid,
                 moment(host.server.process.started),
@@ -186,8 +193,9 @@ def _restart_reason(host: Host, edited: bool, always: bool, url: str, warn: Call
         warn("The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path))
     elif _proc.is_listened_on(port):
         warn(
-            "Something listens on port %d, and this user may not see what it has read. Run the task with become: true "
-            "to have a server that is older than %s restarted." % (port, host.path)
+            "What listens on port %d (%s) could not be seen to be the server that reads %s, so whether it has read it "
+            "as it is now cannot be told. Run the task with become: true if you do not."
+            % (port, ", ".join("pid %d" % stranger.pid for stranger in strangers) or "another user's", host.path)
         )
     else:
         return "the server is not running"
@@ -216,23 +224,17 @@ def _restarter(
         timeout=parameters["health_timeout"],
         tls=tls,
         prove=prove,
-        secrets=secrets_of(cfg),
+        secrets=_secrets(host, cfg),
     )
 
 
-def secrets_of(cfg: Cfg) -> list[str]:
-    """Values of the file that a log may not carry into a play's output, longest first."""
-    found = {option.value for option in cfg.options() if _SECRET_NAME.search(option.name) and len(option.value) >= 4}
+def _secrets(host: Host, cfg: Cfg) -> list[str]:
+    """Values of the file and of the server's environment that a log may not carry into a play, longest first."""
+    settings = {option.name: option.value for option in cfg.options()}
+    if host.server:
+        settings.update(host.server.environment)
+    found = {value for name, value in settings.items() if _SECRET_NAME.search(name) and len(value) >= 4}
     return sorted(found, key=len, reverse=True)
-
-
-def _expect_healthy(health_url: str, tls: _health.Tls) -> None:
-    health = _health.ask_health(health_url, 10.0, tls)
-    if health.state != "healthy":
-        raise AirflowError(
-            "airflow.cfg is as it should be, but %s is not healthy: %s. Nothing was changed."
-            % (health_url, health.detail)
-        )
 
 
 def _check_imports(host: Host, names: list[str], cfg: Cfg, warn: Callable[[str], None]) -> None:
@@ -248,7 +250,7 @@ def _check_imports(host: Host, names: list[str], cfg: Cfg, warn: Callable[[str],
     done = run_python(host, ["-c", _IMPORT_CHECK, *names])
     if done.status != 0:
         said = done.last_line
-        for secret in secrets_of(cfg):
+        for secret in _secrets(host, cfg):
             said = said.replace(secret, "********")
         raise AirflowError(
             "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "

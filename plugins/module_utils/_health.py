@@ -47,7 +47,11 @@ class Health(NamedTuple):
 def check_url(url: str) -> None:
     """:raises AirflowError: if this is no URL that a request can be sent to, or one with a password in it."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        number: int | None = parts.port
+    except ValueError:
+        number = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or number == -1:
         raise AirflowError("url %r is no http:// or https:// URL with a host." % url)
     if parts.username or parts.password:
         raise AirflowError("url holds a username or a password. Give them as username and password.")
@@ -66,13 +70,7 @@ def get(url: str, timeout: float, tls: Tls = VERIFIED, login: tuple[str, str] | 
     host = parts.hostname or ""
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
-        import ssl
-
-        context = ssl.create_default_context(cafile=tls.ca_path)
-        if not tls.validate:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_context(tls))
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
     headers = {"Accept": "application/json", "Connection": "close"}
@@ -87,6 +85,19 @@ def get(url: str, timeout: float, tls: Tls = VERIFIED, login: tuple[str, str] | 
     finally:
         connection.close()
     return Answer(response.status, response.getheader("Content-Type") or "", body, response.getheader("Location") or "")
+
+
+def _context(tls: Tls) -> Any:
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_path)
+    except ssl.SSLError as error:
+        raise AirflowError("%s holds no certificates that can be used: %s." % (tls.ca_path, error)) from None
+    if not tls.validate:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def ask_health(url: str, timeout: float, tls: Tls = VERIFIED) -> Health:

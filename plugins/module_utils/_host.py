@@ -89,15 +89,19 @@ def find_manager(parameters: Mapping[str, Any], server: Server | None) -> _manag
     if parameters["restart_command"]:
         return _managers.Command(parameters["restart_command"])
     service = parameters["service"]
-    if server and not service:
-        program = _managers.supervisor_program(server.environment)
-        daemon = _managers.supervisord_of(server.process)
-        return _managers.Supervisor(daemon, program) if daemon and program else None
     if not service:
-        return None
+        program = supervised_as(server)
+        daemon = _managers.supervisord_of(server.process) if server else None
+        return _managers.Supervisor(daemon, program) if daemon and program else None
     candidates = [_managers.Supervisor(daemon, service) for daemon in _managers.supervisords()]
     known = [candidate for candidate in candidates if candidate.exists()]
     if len(known) == 1:
+        actual = supervised_as(server)
+        if server and actual not in (None, service):
+            raise AirflowError(
+                "The server that reads %s (pid %d) is the supervisor program %s, not %s. Nothing was changed. Correct "
+                "service, path or airflow_home." % (server.cfg_path, server.process.pid, actual, service)
+            )
         return known[0]
     if known:
         raise AirflowError("Several supervisords of this host have a program %s. Use restart_command." % service)
@@ -110,6 +114,15 @@ def find_manager(parameters: Mapping[str, Any], server: Server | None) -> _manag
     raise AirflowError(
         "supervisord has no program %s. It has: %s. Correct service." % (service, ", ".join(programs) or "none")
     )
+
+
+def supervised_as(server: Server | None) -> str | None:
+    """The program of supervisor that this server is. None if supervisor did not start it itself: what a program
+    starts inherits its environment.
+    """
+    if server and _managers.supervisord_of(server.process):
+        return _managers.supervisor_program(server.environment)
+    return None
 
 
 def _given_path(parameters: Mapping[str, Any]) -> str | None:
@@ -131,8 +144,10 @@ def _pick(servers: list[Server], path: str | None, service: str | None) -> Serve
                     "Service %s (pid %d) reads %s, not %s: a change there would do nothing. Correct path or "
                     "airflow_home." % (service, server.process.pid, server.cfg_path, path)
                 )
-    if not chosen or not service:
-        chosen = [server for server in servers if path is None or server.cfg_path == os.path.realpath(path)]
+    if path and not chosen:  # not started by supervisor itself, or without its environment
+        chosen = servers
+    if path:
+        chosen = [server for server in chosen if server.cfg_path == os.path.realpath(path)]
     if len(chosen) > 1:
         raise AirflowError(
             "Several servers of Airflow run on this host. Say with path, airflow_home or service which one is "

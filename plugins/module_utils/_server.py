@@ -134,6 +134,36 @@ def orphan_of(home: str, strangers: list[_proc.Process]) -> _proc.Process | None
     return masters[0] if masters and any("gunicorn" in part for part in masters[0].arguments[:3]) else None
 
 
+def await_healthy(
+    health_url: str,
+    timeout: float,
+    tls: _health.Tls,
+    objection: Callable[[], str | None] = lambda: None,
+    failure: Callable[[], None] = lambda: None,
+) -> None:
+    """Ask until the server says that it is healthy.
+
+    :param timeout: seconds.
+    :param objection: why a healthy answer does not count yet.
+    :param failure: asked after each other answer; raises AirflowError if there is no hope left.
+    :raises AirflowError: if the time is over.
+    """
+    deadline = time.monotonic() + timeout
+    pause = 0.1
+    while True:
+        state, detail = _health.ask_health(health_url, 10.0, tls)
+        if state == "healthy":
+            objected = objection()
+            if objected is None:
+                return
+            detail = objected
+        failure()
+        if time.monotonic() > deadline:
+            raise AirflowError("The server at %s was not healthy within %d s: %s." % (health_url, timeout, detail))
+        time.sleep(pause)
+        pause = min(0.5, pause * 1.5)
+
+
 class Restart:
     """One restart of the server and the wait until a new, healthy one answers.
 
@@ -165,21 +195,18 @@ class Restart:
         self._prove = prove
         self._secrets = secrets
         self._outputs = set(_proc.regular_outputs(server.process.pid)) if server else set()
-        self.count = 0
 
     def __call__(self) -> None:
         """:raises AirflowError: with the server's last words, if there is no new and healthy server in time."""
-        self.count += 1
         self._outputs.update(self._manager.outputs())
         for name in ("out", "err", "log"):  # where `airflow webserver -D` writes
             self._outputs.add(os.path.join(self._home, "airflow-webserver." + name))
         sizes = {path: os.path.getsize(path) if os.path.isfile(path) else 0 for path in self._outputs}
         old = self._serving()
         begun = time.time()
-        deadline = time.monotonic() + self._timeout
         try:
             self._manager.restart(lambda: self._end_leftovers(old), self._timeout)
-            self._await_health(begun, deadline)
+            self._await_health(begun)
         except AirflowError as error:
             raise AirflowError("%s %s" % (error, self._last_words(sizes))) from None
         self._prove()
@@ -210,25 +237,17 @@ class Restart:
                     % (self._port, strangers[0].pid, " ".join(strangers[0].arguments[:2]))
                 )
 
-    def _await_health(self, begun: float, deadline: float) -> None:
-        pause = 0.1
-        while True:
-            health = _health.ask_health(self._health_url, 10.0, self._tls)
-            if health.state == "healthy":
-                old = self._older_than(begun)
-                if old is None:
-                    return
-                health = health._replace(detail="still served by pid %d, which is older than the restart" % old.pid)
-            failure = self._manager.failure()
-            if failure:
-                raise AirflowError("After the restart the server did not come up: %s." % failure)
-            if time.monotonic() > deadline:
-                raise AirflowError(
-                    "After the restart the server at %s was not healthy within %d s: %s."
-                    % (self._health_url, self._timeout, health.detail)
-                )
-            time.sleep(pause)
-            pause = min(0.5, pause * 1.5)
+    def _await_health(self, begun: float) -> None:
+        def objection() -> str | None:
+            old = self._older_than(begun)
+            return "still served by pid %d, which is older than the restart" % old.pid if old else None
+
+        def failure() -> None:
+            given_up = self._manager.failure()
+            if given_up:
+                raise AirflowError("After the restart the server did not come up: %s." % given_up)
+
+        await_healthy(self._health_url, self._timeout, self._tls, objection, failure)
 
     def _older_than(self, begun: float) -> _proc.Process | None:
         """A process that answers on our port and was there before the restart. Unknown behind a proxy."""

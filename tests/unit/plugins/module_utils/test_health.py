@@ -20,6 +20,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._health import (
 )
 
 HEALTHY = b'{"metadatabase": {"status": "healthy"}, "scheduler": {"status": "unhealthy"}}'
+UNHEALTHY = b'{"metadatabase": {"status": "unhealthy"}}'
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _transaction
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import (
     change,
@@ -60,9 +59,9 @@ def test_a_failing_disk_changes_nothing(cfg: Path, monkeypatch: pytest.MonkeyPat
     def fail(*_arguments: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_transaction.os, call, fail)
+    monkeypatch.setattr(os, call, fail)
     if call == "fchown":
-        monkeypatch.setattr(_transaction.os, "geteuid", lambda: -1)
+        monkeypatch.setattr(os, "geteuid", lambda: -1)
     with pytest.raises(AirflowError, match=r"cannot be replaced: No space left on device. It is as it was. Make room"):
         replace_file(str(cfg), b"new")
     assert cfg.read_bytes() == b"old"
