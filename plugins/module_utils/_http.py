@@ -311,6 +311,8 @@ def _explained(error: OSError) -> NoAnswer:
     found = first(ssl.SSLError)
     if found is not None:
         return _tls_trouble(found)
+    if any("handshake operation timed out" in str(cause) for cause in causes):
+        return NoAnswer("tls", "no TLS connection came about in time", nothing_sent=True, passing=False)
     found = first(socket.gaierror)
     if found is not None:
         passing = found.errno == socket.EAI_AGAIN

@@ -249,6 +249,11 @@ class TestTrouble:
         assert trouble.kind == "tls"
         assert not trouble.passing
 
+    def test_https_to_a_server_that_waits_for_more(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            trouble = failing(Http(f"https://127.0.0.1:{listener.getsockname()[1]}", LOGIN, timeout=0.2))
+        assert (trouble.kind, trouble.nothing_sent, trouble.passing) == ("tls", True, False)
+
     def test_settings_that_requests_cannot_use(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", f"nonsense://me:{SECRET}@h")
         trouble = failing(Http(server.url, LOGIN))
