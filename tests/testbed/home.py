@@ -49,8 +49,9 @@ def prepare(installation: Installation, home: Path) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(home.iterdir()):
         raise TestbedError(f"{home} is not empty.")
-    shutil.copytree(template, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".complete", "logs"))
-    (home / "logs").mkdir()
+    shutil.copytree(template, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".complete", "logs", "tmp"))
+    for folder in ("logs", "tmp"):
+        (home / folder).mkdir()
     shutil.copytree(DAGS, home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     # The paths in airflow.cfg are absolute; the database holds none before a scheduler has run.
     cfg = home / "airflow.cfg"
@@ -69,11 +70,12 @@ def _bare_environment(installation: Installation, home: Path) -> dict[str, str]:
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PATH": os.pathsep.join([str(installation.executable.parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "TMPDIR": str(home / "tmp"),  # Flask's caches stay there for ever
     }
 
 
 def _initialise(installation: Installation, home: Path) -> None:
-    home.mkdir(mode=0o700)
+    (home / "tmp").mkdir(mode=0o700, parents=True)
     # Any command writes airflow.cfg when there is none, and writes AIRFLOW__* variables into it: have none.
     write_cfg = [str(installation.executable), "config", "get-value", "core", "executor"]
     _run(write_cfg, home, _bare_environment(installation, home))

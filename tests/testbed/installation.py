@@ -74,9 +74,12 @@ class Installer:
         marker.write_text(wanted)
 
     def _run(self, *args: str) -> None:
+        temporary = self.root / "tmp"
+        temporary.mkdir(exist_ok=True)
         environment = {
             "UV_CACHE_DIR": str(self.root / "uv-cache"),
             **os.environ,
+            "TMPDIR": str(temporary),  # uv leaves lock files there when it builds a package
             "UV_PYTHON_DOWNLOADS": "never",
             "SLUGIFY_USES_TEXT_UNIDECODE": "yes",  # python-slugify of old releases asks for this choice
         }

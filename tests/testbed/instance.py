@@ -197,6 +197,8 @@ def free_port(preferred: int | None = None) -> int:
     """A loopback port that nothing listens on; ``preferred`` if that is free."""
     for port in [preferred, 0] if preferred else [0]:
         with socket.socket() as probe:
+            # As a server does it: connections that have ended a moment ago do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
