@@ -93,7 +93,7 @@ def _converge(
     before = Cfg.from_bytes(data, host.path)
     after = intent.edit(before)
     edited = after is not before
-    url = (parameters["url"] or base_url(host.era, before, host.server)).rstrip("/")
+    url = (parameters["url"] or base_url(host.era, before, host.arguments, host.environment)).rstrip("/")
     tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
     health_url = url + host.era.health_path
 
@@ -117,7 +117,7 @@ def _converge(
                 "restart to never and restart it in a handler." % reason
             )
     elif parameters["service"] and supervised_as(host.server) != parameters["service"]:
-        find_manager(parameters, host.server)  # tells of a service that does not exist, or is another one
+        find_manager(parameters, host)  # tells of a service that does not exist, or is another one
 
     backups: list[str] = []
     if not check_mode:
@@ -211,7 +211,7 @@ def _restarter(
     cfg: Cfg,
     prove: Callable[[], None],
 ) -> Restart | None:
-    manager = find_manager(parameters, host.server)
+    manager = find_manager(parameters, host)
     if manager is None:
         return None
     return Restart(

@@ -38,7 +38,7 @@ class Manager(Protocol):
 
 
 # supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
-_BAD_NAME, _NOT_RUNNING, _ALREADY_STARTED = 10, 70, 60
+_SHUTDOWN_STATE, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 60, 70
 _GIVEN_UP = {0: "STOPPED", 100: "EXITED", 200: "FATAL"}
 
 
@@ -89,47 +89,63 @@ class Supervisor:
 
     def __init__(self, daemon: _proc.Process, program: str) -> None:
         self.description = "supervisor program %s" % program
-        self._program = program
-        self._daemon = daemon
+        self.name = program
+        self.daemon = daemon
         self._rpc = _supervisor_rpc(daemon)
         self._started = 0.0
 
     def programs(self) -> list[str]:
-        names = []
-        for info in self._call("getAllProcessInfo"):
-            same = info["group"] == info["name"]
-            names.append(info["name"] if same else "%s:%s" % (info["group"], info["name"]))
-        return sorted(names)
+        """All programs, as ``supervisorctl status`` names them; none of a supervisord that is shutting down."""
+        import xmlrpc.client
+
+        try:
+            infos = self._call("getAllProcessInfo")
+        except xmlrpc.client.Fault:
+            return []
+        pairs = [(info["group"], info["name"]) for info in infos]
+        return sorted(name if group == name else "%s:%s" % (group, name) for group, name in pairs)
 
     def exists(self) -> bool:
         import xmlrpc.client
 
         try:
-            self._call("getProcessInfo", self._program)
+            self._call("getProcessInfo", self.name)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode == _BAD_NAME:
+            if fault.faultCode in (_BAD_NAME, _SHUTDOWN_STATE):
                 return False
             raise self._refused("getProcessInfo", fault) from None
         return True
+
+    def arguments(self) -> list[str]:
+        """The command of the program in words. Empty for an old supervisor, which does not tell."""
+        import shlex
+        import xmlrpc.client
+
+        try:
+            configs = self._call("getAllConfigInfo")
+        except xmlrpc.client.Fault:
+            return []
+        mine = self.name.rpartition(":")[2]
+        return next((shlex.split(config["command"]) for config in configs if config["name"] == mine), [])
 
     def restart(self, between: Callable[[], None], timeout: float) -> None:  # noqa: ARG002 - supervisor has its own
         import xmlrpc.client
 
         try:
-            self._call("stopProcess", self._program)
+            self._call("stopProcess", self.name)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != _NOT_RUNNING:
                 raise self._refused("stopProcess", fault) from None
         between()
         self._started = time.monotonic()
         try:
-            self._call("startProcess", self._program, False)
+            self._call("startProcess", self.name, False)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != _ALREADY_STARTED:
                 raise self._refused("startProcess", fault) from None
 
     def failure(self) -> str | None:
-        info = self._call("getProcessInfo", self._program)
+        info = self._call("getProcessInfo", self.name)
         state = _GIVEN_UP.get(info["state"])
         if state is None or time.monotonic() - self._started < 0.5:
             return None
@@ -137,7 +153,7 @@ class Supervisor:
         return "supervisor says %s (%s)" % (state, reason)
 
     def outputs(self) -> list[str]:
-        info = self._call("getProcessInfo", self._program)
+        info = self._call("getProcessInfo", self.name)
         return sorted({path for path in (info["stdout_logfile"], info["stderr_logfile"]) if os.path.isfile(path)})
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -148,14 +164,13 @@ class Supervisor:
             return getattr(self._rpc.supervisor, method)(*arguments)
         except xmlrpc.client.ProtocolError as error:
             raise AirflowError(
-                "supervisord (pid %d) refused the request: HTTP %d %s."
-                % (self._daemon.pid, error.errcode, error.errmsg)
+                "supervisord (pid %d) refused the request: HTTP %d %s." % (self.daemon.pid, error.errcode, error.errmsg)
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            raise AirflowError("supervisord (pid %d) cannot be reached: %s." % (self._daemon.pid, error)) from None
+            raise AirflowError("supervisord (pid %d) cannot be reached: %s." % (self.daemon.pid, error)) from None
 
     def _refused(self, method: str, fault: Any) -> AirflowError:
-        return AirflowError("supervisord refused %s of %s: %s." % (method, self._program, fault.faultString))
+        return AirflowError("supervisord refused %s of %s: %s." % (method, self.name, fault.faultString))
 
 
 def supervisord_of(process: _proc.Process) -> _proc.Process | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Callable, NamedTuple
+from typing import Callable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _managers, _proc
@@ -25,10 +25,12 @@ _LAST_WORDS = 3000  # characters of its log that a failed server is quoted with
 
 
 class Server(NamedTuple):
-    """A running Airflow process of this host: for ``webserver`` and ``api-server`` the parent, not its workers."""
+    """A running ``airflow webserver`` or ``airflow api-server``: the parent, not its workers.
+
+    Airflow's other processes cannot be told apart: they overwrite what they were started with.
+    """
 
     process: _proc.Process
-    command: str  # airflow COMMAND
     environment: dict[str, str]
     home: str
     cfg_path: str  # resolved
@@ -43,32 +45,27 @@ class Server(NamedTuple):
         return "pid %d, started %s, reads %s" % (self.process.pid, moment(self.process.started), self.cfg_path)
 
 
-def airflow_processes() -> list[Server]:
-    """The ``airflow COMMAND`` processes of this host whose environment we may read (as root: all)."""
+def running_servers() -> list[Server]:
+    """The servers of this host whose environment we may read (as root: all)."""
     found = []
     for process in _proc.processes(mentioning=b"airflow"):
-        command = _command(process.arguments)
-        environment = _proc.environment(process.pid) if command else None
-        if command is None or environment is None:
+        environment = _proc.environment(process.pid) if _is_server(process.arguments) else None
+        if environment is None:
             continue
         user_home = environment.get("HOME") or _home_of(process.uid)
         folder = _proc.working_directory(process.pid) or "/"
         home = os.path.join(folder, airflow_home(environment, user_home))
         path = os.path.realpath(os.path.join(folder, config_path(environment, user_home)))
-        found.append(Server(process, command, environment, home, path))
+        found.append(Server(process, environment, home, path))
     return found
 
 
-def servers_among(found: list[Server]) -> list[Server]:
-    return [server for server in found if server.command in SERVER_COMMANDS]
-
-
-def _command(arguments: list[str]) -> str | None:
+def _is_server(arguments: list[str]) -> bool:
     """``python /somewhere/airflow COMMAND ...`` or ``python -m airflow COMMAND ...``."""
     for position, argument in enumerate(arguments[1:3], start=1):
-        if os.path.basename(argument) == "airflow" and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return None
+        if os.path.basename(argument) == "airflow":
+            return arguments[position + 1 : position + 2] != [] and arguments[position + 1] in SERVER_COMMANDS
+    return False
 
 
 def _home_of(uid: int) -> str:
@@ -80,10 +77,8 @@ def _home_of(uid: int) -> str:
         return "/"
 
 
-def base_url(era: Era, cfg: Cfg, server: Server | None) -> str:
+def base_url(era: Era, cfg: Cfg, arguments: list[str], environment: Mapping[str, str]) -> str:
     """Where the server should be reached on this host: its own arguments, its environment, the file, the default."""
-    arguments = server.process.arguments if server else []
-    environment = server.environment if server else {}
 
     def setting(name: str, *flags: str) -> str:
         for flag, value in zip(arguments, arguments[1:]):
@@ -213,7 +208,7 @@ class Restart:
 
     def _serving(self) -> list[_proc.Process]:
         """The processes that belong to the server now: whatever of them is left when it is down, is an orphan."""
-        servers = [server for server in servers_among(airflow_processes()) if server.cfg_path == self._cfg_path]
+        servers = [server for server in running_servers() if server.cfg_path == self._cfg_path]
         family = [process for server in servers for process in _proc.descendants(server.process.pid)]
         orphan = orphan_of(self._home, strangers_on(self._port, None)) if self._port else None
         return family + ([orphan, *_proc.descendants(orphan.pid)] if orphan else [])

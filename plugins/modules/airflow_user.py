@@ -136,7 +136,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     host = survey(parameters)
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
-    url = (parameters["url"] or base_url(host.era, cfg, host.server)).rstrip("/") + host.era.login_path
+    base = parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)
+    url = base.rstrip("/") + host.era.login_path
     tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
 
     refused = _health.refused_login(url, (username, password), tls)

@@ -216,8 +216,8 @@ def test_restart_command_and_a_server_that_does_not_run(ansible: Ansible, refusi
 
     airflow.supervisorctl("stop", airflow.server_program)
     started = ansible.module(MODULE, {**WANTED, "path": str(airflow.cfg), "service": airflow.server_program})
+    assert started.changed, started.output
     assert started.result["restart_reason"] == "the server is not running"
-    assert started.changed
     assert airflow.healthy()
 
 

@@ -19,7 +19,7 @@ FILE = "[webserver]\nbase_url = http://localhost:8080\nweb_server_host = 0.0.0.0
 
 def server(arguments: str, environment: dict[str, str]) -> Server:
     words = ["/opt/airflow/bin/python", "/opt/airflow/bin/airflow", *arguments.split()]
-    return Server(Process(7, 1, 1000.0, 0, words), "webserver", environment, "/opt/airflow", "/opt/airflow/airflow.cfg")
+    return Server(Process(7, 1, 1000.0, 0, words), environment, "/opt/airflow", "/opt/airflow/airflow.cfg")
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,12 @@ def server(arguments: str, environment: dict[str, str]) -> Server:
     ],
 )
 def test_where_the_server_is(arguments: str, environment: dict[str, str], text: str, url: str) -> None:
-    assert base_url(era_of("2.11.2"), Cfg(text), server(arguments, environment)) == url
+    words = server(arguments, environment).process.arguments
+    assert base_url(era_of("2.11.2"), Cfg(text), words, environment) == url
 
 
 def test_a_file_alone_says_where_as_well() -> None:
-    assert base_url(era_of("3.0.6"), Cfg("[api]\nport = 9090\n"), None) == "http://127.0.0.1:9090"
+    assert base_url(era_of("3.0.6"), Cfg("[api]\nport = 9090\n"), [], {}) == "http://127.0.0.1:9090"
 
 
 @pytest.mark.parametrize(
