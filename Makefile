@@ -94,7 +94,7 @@ build: venv $(BUILD)/importer/.ready ## build, install and import the collection
 	$(BIN)/python tests/tools/package.py
 
 integration: venv ## tests against a real Airflow
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest --verbose tests/integration
 
 bench: venv ## measure what a task costs
 	$(BIN)/python tests/benchmark/bench.py

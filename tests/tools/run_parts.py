@@ -15,17 +15,19 @@ SKIPPED = ("SKIPPED", "WARNING: Skipping")
 
 def make(target: str) -> tuple[int, list[str]]:
     """Make ``target`` in the reader's sight; return the exit code and the lines about what was skipped."""
-    skipped = []
+    output = b""
     command = ["make", "--no-print-directory", target]
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
     ) as process:
         assert process.stdout
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if line.startswith(SKIPPED):
-                skipped.append(line.rstrip())
-    return process.returncode, skipped
+        # As it comes, not line by line: a long line of dots is how pytest shows that it lives.
+        while chunk := process.stdout.read(4096):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            output += chunk
+    lines = output.decode(errors="replace").splitlines()
+    return process.returncode, [line for line in lines if line.startswith(SKIPPED)]
 
 
 def main(parts: list[str]) -> int:
