@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role api_auth, and airflow_user beneath it: from "the API refuses me" to "this user can trigger"."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from testbed.instance import Airflow
+from testbed.runner import Ansible, PlaybookResult
+
+USER = "fleetops.airflow.airflow_user"
+PASSWORD = "pä$$ wörd-日本"
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  roles:
+    - role: fleetops.airflow.api_auth
+"""
+
+
+@pytest.fixture
+def refusing(airflow: Airflow) -> Iterator[Airflow]:
+    """An Airflow as it comes, without the user of these tests; afterwards it is so again."""
+    pristine = airflow.cfg.read_bytes()
+    yield airflow
+    airflow.cli("users", "delete", "--username", "deployer")
+    if airflow.cfg.read_bytes() != pristine:
+        airflow.cfg.write_bytes(pristine)
+        airflow.restart_webserver()
+
+
+def may_trigger(airflow: Airflow, username: str, password: str) -> int:
+    """The status of a request that needs the permission to trigger, and creates nothing."""
+    token = base64.b64encode(f"{username}:{password}".encode()).decode()
+    request = urllib.request.Request(
+        airflow.url + "/api/v1/dags/hello/dagRuns",
+        data=b'{"zzz": 1}',
+        headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_from_refused_to_triggering_and_no_further(ansible: Ansible, refusing: Airflow) -> None:
+    airflow = refusing
+    variables = {
+        "api_auth_airflow_home": str(airflow.home),
+        "api_auth_user": {"username": "deployer", "password": PASSWORD, "role": "User"},
+    }
+
+    def play(check: bool = False, **more: Any) -> PlaybookResult:
+        done = ansible.playbook(PLAY, {**variables, **more}, check=check, diff=True, verbosity=3)
+        assert PASSWORD not in done.output
+        assert json.dumps(PASSWORD)[1:-1] not in done.output
+        return done
+
+    before, pid = airflow.cfg.read_bytes(), airflow.webserver_pid()
+    would = play(check=True)
+    assert (would.rc, would.changed) == (0, 2), would.output
+    assert airflow.cfg.read_bytes() == before
+    assert airflow.webserver_pid() == pid
+
+    did = play()
+    assert (did.rc, did.changed) == (0, 2), did.output
+    created = next(task.result for task in did.tasks if task.action == USER)
+    assert (created["created"], created["login_proved"]) == (True, True)
+    assert may_trigger(airflow, "deployer", PASSWORD) == 400  # refused for its content alone
+
+    pid = airflow.webserver_pid()
+    for check in (True, False):
+        again = play(check=check)
+        assert (again.rc, again.changed) == (0, 0), again.output
+    assert airflow.webserver_pid() == pid
+
+
+def test_a_user_with_another_password(ansible: Ansible, refusing: Airflow) -> None:
+    airflow = refusing
+    args = {"airflow_home": str(airflow.home), "username": "viewer", "password": "another one"}
+    assert ansible.module(
+        "fleetops.airflow.airflow_api_auth", {"airflow_home": str(airflow.home), "backends": ["basic_auth", "session"]}
+    ).changed
+
+    kept = ansible.module(USER, {**args, "update_password": "on_create"})
+    assert kept.failed
+    assert "User viewer exists, and" in kept.msg
+    assert may_trigger(airflow, "viewer", airflow.users["viewer"]) == 403
+
+    for options, changed in ({"check": True}, True), ({}, True), ({}, False):
+        done = ansible.module(USER, args, **options)
+        assert (done.changed, done.result["created"]) == (changed, False), done.output
+        assert done.result["password_changed"] is changed
+    assert may_trigger(airflow, "viewer", "another one") == 403
+    assert ansible.module(USER, {**args, "password": airflow.users["viewer"]}).changed
+
+
+def test_what_cannot_be_told_or_done(ansible: Ansible, refusing: Airflow) -> None:
+    airflow = refusing
+    home = {"airflow_home": str(airflow.home)}
+    untold = ansible.module(USER, {**home, "username": "viewer", "password": airflow.users["viewer"]})
+    assert untold.failed
+    assert "takes no passwords (airflow.api.auth.backend.session)" in untold.msg
+    assert "cannot be told" in untold.msg
+    role = ansible.module(USER, {**home, "username": "deployer", "password": "x", "role": "Pilot"})
+    assert role.failed
+    assert "could not create user deployer (status 1): Pilot is not a valid role" in role.msg
+    broken = ansible.module(USER, {**home, "username": "deployer", "password": "x\ny"})
+    assert "holds a line break" in broken.msg
