@@ -69,8 +69,9 @@ options:
     description:
       - How many seconds one request may wait for the server.
       - A request that fails in a way that may pass (connection refused, a dropped connection, HTTP status 429, 502, 503
-        or 504) is repeated for at most 30 seconds from the first failure on, so that a restart of the webserver is
-        waited for. C(Retry-After) is obeyed.
+        or 504) is repeated for at most 60 seconds from the first failure on, so that a restart of the webserver is
+        waited for. C(Retry-After) is obeyed. A wrong port is reported after these 60 seconds, a wrong host name at
+        once.
     type: float
     default: 30
 notes:

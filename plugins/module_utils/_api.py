@@ -16,8 +16,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._auth import Basi
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience, base_url
 
-# A webserver needs up to 24 seconds to come back from a restart.
-PATIENCE = 30.0
+# A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
+PATIENCE = 60.0
 
 # An error of the server itself may be a database that was locked, but is more often one that stays.
 _MOST_PAUSES_AT_500 = 2

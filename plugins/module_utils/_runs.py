@@ -108,8 +108,10 @@ class Trigger:
                     return self.run
         unpause = self._must_unpause()
         if check_mode:
-            self.changed = unpause or self.run is None
-            return self.run or self._checked_plan()
+            planned = self.run or self._checked_plan()
+            self.changed = unpause or planned is not self.run
+            self.run = planned
+            return planned
         if unpause:
             self._api.unpause(new.dag_id)
             self.changed = True
@@ -151,8 +153,7 @@ class Trigger:
         new = self._new
         self._api.check_create_run(new.dag_id)
         run_id = new.run_id if self.order.named else None
-        self.run = Run(new.dag_id, run_id, None, new.conf or {}, new.logical_date, None, None, new.note, None)
-        return self.run
+        return Run(new.dag_id, run_id, None, new.conf or {}, new.logical_date, None, None, new.note, None)
 
     def _created(self) -> tuple[Run, bool]:
         """The run, and whether it exists because of us."""

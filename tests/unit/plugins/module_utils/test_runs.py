@@ -327,6 +327,12 @@ class TestCheckMode:
         assert trigger.place(check_mode=True).run_id == "mine"
         assert not trigger.changed
 
+    def test_a_refusal_is_no_change(self) -> None:
+        trigger = trigger_on(FakeAirflow(["ok", "403"]))
+        with pytest.raises(CallFailed):
+            trigger.place(check_mode=True)
+        assert trigger.result() == {"changed": False}
+
     def test_fails_as_a_real_run_would(self) -> None:
         airflow = FakeAirflow()
         airflow.is_paused = True

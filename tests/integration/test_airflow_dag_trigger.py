@@ -1,0 +1,496 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""airflow_dag_trigger on a real Airflow: each scenario in check mode, applied, and applied again."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.server
+import json
+import random
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from testbed.instance import Airflow
+from testbed.runner import Ansible
+
+MODULE = "fleetops.airflow.airflow_dag_trigger"
+BACKEND = "airflow.api.auth.backend."
+ODD_PASSWORD = "pä$$wörd-日本"
+
+
+@dataclass
+class Caller:
+    """The module with url and a login."""
+
+    ansible: Ansible
+    airflow: Airflow
+    user: str
+
+    @property
+    def login(self) -> dict[str, Any]:
+        return {"url": self.airflow.url, "username": self.user, "password": self.airflow.users[self.user]}
+
+    def tasks(self, *orders: dict[str, Any], verbosity: int = 0) -> tuple[list[dict[str, Any]], str]:
+        """The results of one task for each of the orders, in one play, and all that was printed."""
+        tasks = [
+            {"name": "Trigger", MODULE: {**self.login, **order}, "ignore_errors": True, "check_mode": check}
+            for check, order in [(bool(order.pop("check", False)), order) for order in map(dict, orders)]
+        ]
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": tasks}
+        done = self.ansible.playbook(json.dumps([play]) + "\n", verbosity=verbosity)
+        assert len(done.tasks) == len(orders), done.output
+        return [task.result for task in done.tasks], done.output
+
+    def one(self, **order: Any) -> dict[str, Any]:
+        return self.tasks(order)[0][0]
+
+    def three_times(self, **order: Any) -> list[dict[str, Any]]:
+        """In check mode, applied, and applied again."""
+        return self.tasks({**order, "check": True}, order, order)[0]
+
+
+def changes(*results: dict[str, Any]) -> tuple[bool, ...]:
+    return tuple(result["changed"] for result in results)
+
+
+def assert_refused(results: list[dict[str, Any]], cause: str, *in_message: str) -> None:
+    """All failed for that cause, and changed nothing."""
+    for result in results:
+        assert result["failed"]
+        assert not result["changed"]
+        assert result["diagnosis"].keys() == {"cause", "evidence", "remedy", "http_status"}
+        assert cause in result["diagnosis"]["cause"]
+        assert all(text in result["msg"] for text in in_message), result["msg"]
+
+
+@pytest.fixture(scope="module")
+def accepting(airflow: Airflow) -> Iterator[Airflow]:
+    """An Airflow whose API takes passwords. Afterwards it is as it came: it takes none."""
+    pristine = airflow.cfg.read_bytes()
+    airflow.set_backends(f"{BACKEND}basic_auth,{BACKEND}session")
+    yield airflow
+    airflow.cfg.write_bytes(pristine)
+    airflow.restart_webserver()
+
+
+@pytest.fixture(scope="module")
+def op(ansible: Ansible, accepting: Airflow) -> Caller:
+    return Caller(ansible, accepting, "op")
+
+
+def runs(airflow: Airflow, dag_id: str) -> list[str]:
+    """The ids of a DAG's runs, from the database."""
+    with contextlib.closing(
+        sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True, timeout=20)
+    ) as database:
+        return [row[0] for row in database.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", [dag_id])]
+
+
+def is_paused(airflow: Airflow, dag_id: str) -> bool:
+    with contextlib.closing(
+        sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True, timeout=20)
+    ) as database:
+        return bool(database.execute("SELECT is_paused FROM dag WHERE dag_id = ?", [dag_id]).fetchone()[0])
+
+
+def call(airflow: Airflow, method: str, path: str, document: dict[str, Any] | None = None) -> None:
+    """One call of the API as admin, to put things back."""
+    pair = base64.b64encode(f"admin:{airflow.users['admin']}".encode()).decode()
+    request = urllib.request.Request(airflow.url + path, method=method, headers={"Authorization": "Basic " + pair})
+    if document is not None:
+        request.data = json.dumps(document).encode()
+        request.add_header("Content-Type", "application/json")
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+# --- refused ----------------------------------------------------------------------------------
+
+
+def test_a_server_without_basic_auth(ansible: Ansible, airflow: Airflow) -> None:
+    op = Caller(ansible, airflow, "op")
+    assert_refused(
+        op.three_times(dag_id="hello"),
+        "the login is right, but the API takes no passwords",
+        airflow.url,
+        "'hello'",
+        "fleetops.airflow.airflow_api_auth",
+    )
+    assert_refused([op.one(dag_id="hello", password="not it")], "the password is not that of 'op'")
+    assert not [run_id for run_id in runs(airflow, "hello") if run_id.startswith("ansible__")]
+
+
+def test_a_wrong_password(op: Caller) -> None:
+    assert_refused(op.three_times(dag_id="hello", password="not it"), "the password is not that of 'op'")
+
+
+def test_a_role_that_may_only_read(ansible: Ansible, accepting: Airflow) -> None:
+    results = Caller(ansible, accepting, "viewer").three_times(dag_id="hello")
+    assert_refused(results, "the role of 'viewer' does not allow to trigger this DAG", "User or Op")
+    assert not [run_id for run_id in runs(accepting, "hello") if run_id.startswith("ansible__")]
+
+
+def test_a_dag_that_is_not_there(op: Caller) -> None:
+    results = op.three_times(dag_id="nowhere")
+    assert_refused(results, "Airflow has no such DAG", "'nowhere'", op.airflow.url)
+    assert {result["diagnosis"]["http_status"] for result in results} == {404}
+
+
+BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"run_id": "a b"}, "run_id"),
+    ({"logical_date": "2026-01-31T08:00:00"}, "timezone"),
+    ({"conf": "[1]"}, "dict"),
+    ({"wait_interval": 0.2}, "wait_interval"),
+    ({"wait_timeout": 0}, "wait_timeout"),
+    ({"url": "localhost:8080"}, "scheme"),
+    ({"url": ""}, "url is empty"),
+    ({"username": "a:b"}, "colon"),
+    ({"client_key": "/nonexistent"}, "client_cert"),
+]
+
+
+def test_bad_options_send_nothing(op: Caller) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nobody.settimeout(0.1)
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        results, _ = op.tasks(*({"dag_id": "hello", "url": url, **args} for args, _ in BAD_OPTIONS))
+        with pytest.raises(TimeoutError):
+            nobody.accept()
+    for result, (_, hint) in zip(results, BAD_OPTIONS, strict=True):
+        assert result["failed"]
+        assert hint in result["msg"]
+
+
+# --- triggered --------------------------------------------------------------------------------
+
+
+def test_a_named_run_is_made_once(op: Caller) -> None:
+    conf = {"a": 1, "ä": ["日本", None, 1.5]}
+    order = {"dag_id": "hello", "run_id": "named-1", "conf": conf, "note": "first", "wait": True}
+    (check, apply, again, check_again), _ = op.tasks({**order, "check": True}, order, order, {**order, "check": True})
+    assert changes(check, apply, again, check_again) == (True, True, False, False)
+    planned = {"dag_id": "hello", "run_id": "named-1", "conf": conf, "note": "first", "state": None, "url": None}
+    assert check["dag_run"] == {**planned, "logical_date": None, "start_date": None, "end_date": None}
+    run = apply["dag_run"]
+    assert (run["state"], run["conf"], run["note"]) == ("success", conf, "first")
+    assert run["url"] == f"{op.airflow.url}/dags/hello/grid?dag_run_id=named-1"
+    assert again["dag_run"] == check_again["dag_run"] == run
+    assert (apply["timed_out"], apply["failed_tasks"]) == (False, [])
+    assert runs(op.airflow, "hello").count("named-1") == 1
+
+
+def test_a_named_run_with_another_conf_is_an_error(op: Caller) -> None:
+    order = {"dag_id": "hello", "run_id": "named-2"}
+    other = {**order, "conf": {"a": 1, "token": "hush-hush-2"}}
+    (first, *others), _ = op.tasks({**order, "conf": {"a": 1, "token": "hush-hush-1"}}, {**other, "check": True}, other)
+    assert changes(first) == (True,)
+    assert_refused(others, "conf differs in 'token'")
+    assert not [result for result in others if "hush" in result["msg"] + str(result["diagnosis"])]
+
+
+def test_without_a_name_every_task_makes_a_run(op: Caller) -> None:
+    before = runs(op.airflow, "hello")
+    check, apply, again = op.three_times(dag_id="hello")
+    assert check["dag_run"]["run_id"] is None
+    ids = {apply["dag_run"]["run_id"], again["dag_run"]["run_id"]}
+    assert set(runs(op.airflow, "hello")) - set(before) == ids
+    assert len(ids) == 2
+
+
+def test_a_logical_date_is_taken_once(op: Caller) -> None:
+    check, apply, again = op.three_times(dag_id="hello", logical_date="2026-01-31T08:00:00+01:00")
+    assert changes(check, apply) == (True, True)
+    assert_refused([again], "has the logical date", apply["dag_run"]["run_id"])
+    assert again["diagnosis"]["http_status"] == 409
+
+
+def test_a_password_of_any_letters(op: Caller, accepting: Airflow) -> None:
+    user = ["--username", "odd", "--firstname", "A", "--lastname", "B", "--email", "odd@example.org"]
+    created = accepting.cli("users", "create", "--role", "Op", *user, "--password", ODD_PASSWORD)
+    assert created.returncode == 0, created.stderr
+    results = op.three_times(dag_id="hello", run_id="odd", username="odd", password=ODD_PASSWORD)
+    assert changes(*results) == (True, True, False)
+
+
+def test_options_from_environment_and_action_group(op: Caller) -> None:
+    env = {"AIRFLOW_API_URL": op.airflow.url + "/api/v1/", "AIRFLOW_API_USERNAME": "op"}
+    env["AIRFLOW_API_PASSWORD"] = op.airflow.users["op"]
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "tasks": [
+            {"name": "From the environment", MODULE: {"dag_id": "hello"}},
+            {
+                "name": "From module_defaults",
+                MODULE: {"dag_id": "nowhere"},
+                "module_defaults": {"group/fleetops.airflow.api": {"url": "no-scheme"}},
+                "ignore_errors": True,
+            },
+        ],
+    }
+    done = op.ansible.playbook(json.dumps([play]) + "\n", check=True, env=env)
+    first, second = (task.result for task in done.tasks)
+    assert not first.get("failed"), first
+    assert "no scheme" in second["msg"]
+
+
+def test_requests_is_found_in_the_interpreter_of_airflow(op: Caller, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    bin_folders = [op.airflow.executable.parent, Path(sys.executable).parent, "/usr/bin", "/bin"]
+    result = op.ansible.module(
+        MODULE,
+        {**op.login, "dag_id": "hello"},
+        check=True,
+        env={"PATH": ":".join(map(str, bin_folders))},
+        python=tmp_path / "bare/bin/python",
+    )
+    assert not result.failed, result.msg
+    assert op.airflow.users["op"] not in result.output
+
+
+# --- paused -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paused(accepting: Airflow) -> Iterator[str]:
+    yield "paused"
+    call(accepting, "PATCH", "/api/v1/dags/paused", {"is_paused": True})
+
+
+def test_a_paused_dag_is_not_triggered(op: Caller, paused: str) -> None:
+    assert_refused(op.three_times(dag_id=paused), "it is paused", "if_paused")
+    assert runs(op.airflow, paused) == []
+
+
+def test_a_paused_dag_is_triggered_all_the_same(op: Caller, paused: str) -> None:
+    order = {"dag_id": paused, "run_id": "waits", "if_paused": "trigger"}
+    (*results, waited), _ = op.tasks({**order, "check": True}, order, order, {**order, "wait": True, "wait_timeout": 1})
+    assert changes(*results) == (True, True, False)
+    assert is_paused(op.airflow, paused)
+    assert waited["timed_out"] is True
+    assert_refused([waited], "its DAG is paused")
+
+
+def test_a_paused_dag_is_unpaused(op: Caller, paused: str) -> None:
+    order = {"dag_id": paused, "run_id": "goes", "if_paused": "unpause", "wait": True}
+    check = op.one(check=True, **order)
+    assert changes(check) == (True,)
+    assert is_paused(op.airflow, paused)
+    (apply, again), _ = op.tasks(order, order)
+    assert changes(apply, again) == (True, False)
+    assert apply["dag_run"]["state"] == "success"
+    assert not is_paused(op.airflow, paused)
+
+
+# --- waiting ----------------------------------------------------------------------------------
+
+
+def test_a_run_that_fails(op: Caller) -> None:
+    check, apply, again = op.three_times(dag_id="fails", run_id="bad", wait=True)
+    assert changes(check, apply, again) == (True, True, False)
+    assert "failed" not in check
+    assert apply["failed"]
+    assert_refused([again], "task 'fail' failed", apply["dag_run"]["url"])
+    (task,) = apply["failed_tasks"]
+    assert (task["task_id"], task["state"], task["try_number"]) == ("fail", "failed", 1)
+    assert "this task always fails" in "\n".join(task["log"])
+    assert apply["dag_run"]["state"] == "failed"
+
+
+def test_a_run_that_takes_too_long_and_a_restart_meanwhile(op: Caller) -> None:
+    order = {"dag_id": "slow", "run_id": "long", "conf": {"seconds": 12}, "wait": True}
+    check, late = op.tasks({**order, "check": True}, {**order, "wait_timeout": 2})[0]
+    assert changes(check, late) == (True, True)
+    assert late["failed"]
+    assert late["timed_out"] is True
+    assert late["dag_run"]["state"] in ("queued", "running")
+    restart = threading.Thread(target=op.airflow.restart_webserver)
+    restart.start()
+    again = op.one(**order, wait_timeout=120)
+    restart.join()
+    assert "failed" not in again, again
+    assert changes(again) == (False,)
+    assert again["dag_run"]["state"] == "success"
+
+
+# --- what is not there ------------------------------------------------------------------------
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Somebody else's web site."""
+
+    def do_GET(self) -> None:
+        body = b"<html><title>Our cafeteria</title></html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_server_that_is_not_airflow(op: Caller) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        results = op.three_times(dag_id="hello", url=url)
+        server.shutdown()
+    assert_refused(results, "what answers there is not Airflow", f"at {url}: what")
+    assert "200 with text/html, titled 'Our cafeteria'" in results[0]["diagnosis"]["evidence"]
+
+
+def test_hosts_that_do_not_answer(op: Caller) -> None:
+    results, _ = op.tasks(
+        {"dag_id": "hello", "url": "http://airflow.invalid"},
+        {"dag_id": "hello", "url": op.airflow.url.replace("http", "https"), "timeout": 1},
+    )
+    for result, cause in zip(results, ["name cannot be resolved", "TLS"], strict=True):
+        assert_refused([result], cause)
+        assert result["diagnosis"]["http_status"] is None
+
+
+# --- secrets ----------------------------------------------------------------------------------
+
+
+def test_no_login_is_shown(op: Caller) -> None:
+    password = op.airflow.users["op"]
+    secrets = [password, base64.b64encode(f"op:{password}".encode()).decode()]
+    results, output = op.tasks(
+        {"dag_id": "hello", "run_id": "secret", "check": True},
+        {"dag_id": "hello", "run_id": "secret"},
+        {"dag_id": "hello", "run_id": "secret"},
+        {"dag_id": "nowhere"},
+        {"dag_id": "hello", "username": "nobody"},
+        verbosity=3,
+    )
+    assert not [secret for secret in secrets if secret in output + json.dumps(results)]
+    with_login = op.airflow.url.replace("//", f"//op:{password}@")
+    results, output = op.tasks(
+        {"dag_id": "hello", "url": with_login},
+        {"dag_id": "hello", "url": with_login + "/?x"},
+        verbosity=3,
+    )
+    assert all(result["failed"] for result in results)
+    assert not [secret for secret in secrets if secret in output + json.dumps(results)]
+
+
+# --- a network that fails ---------------------------------------------------------------------
+
+
+class FaultyProxy:
+    """A TCP proxy in front of ``port`` that spoils four of ten connections, in one way or another."""
+
+    KINDS = ("before", "inside the request", "after the request", "inside the headers", "inside the body", "503")
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._random = random.Random(7)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.faults = dict.fromkeys(self.KINDS, 0)
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            kind = self._random.choice(self.KINDS) if self._random.random() < 0.4 else "none"
+            if kind != "none":
+                self.faults[kind] += 1
+            thread = threading.Thread(target=self._handle, args=(connection, kind), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _handle(self, connection: socket.socket, kind: str) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(30)
+            if kind == "before":
+                return
+            request = read_request(connection)
+            if kind == "503":
+                connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+                return
+            with socket.create_connection(("127.0.0.1", self._port), timeout=30) as server:
+                if kind == "inside the request":
+                    server.sendall(request[: len(request) * 2 // 3])
+                    return
+                server.sendall(request)
+                answer = b"".join(iter(lambda: server.recv(65536), b""))
+            headers = answer.index(b"\r\n\r\n")
+            sent = {"after the request": 0, "inside the headers": headers // 2, "inside the body": headers + 8}
+            connection.sendall(answer[: sent.get(kind, len(answer))])
+
+
+def read_request(connection: socket.socket) -> bytes:
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(65536)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def in_four_rows(order: dict[str, Any]) -> str:
+    """A playbook in which four hosts, all of them this one, place the order fifteen times each."""
+    host = {
+        "name": "{{ item }}",
+        "groups": "rows",
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_python_interpreter }}",
+    }
+    names = ["row0", "row1", "row2", "row3"]
+    make = {"name": "Make hosts", "ansible.builtin.add_host": host, "loop": names}
+    trigger = {"name": "Trigger", MODULE: order, "loop": "{{ range(15) | list }}"}
+    plays = [
+        {"hosts": "localhost", "gather_facts": False, "tasks": [make]},
+        {"hosts": "rows", "gather_facts": False, "tasks": [trigger]},
+    ]
+    return json.dumps(plays) + "\n"
+
+
+def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
+    """The DAG is paused, so that the runs cost the scheduler nothing."""
+    before = set(runs(op.airflow, paused))
+    proxy = FaultyProxy(op.airflow.port)
+    order = {
+        **op.login,
+        "url": proxy.url,
+        "dag_id": paused,
+        "run_id": "{{ inventory_hostname ~ '-' ~ item if item % 2 else omit }}",
+        "conf": {"number": "{{ item }}"},
+        "if_paused": "trigger",
+    }
+    done = op.ansible.playbook(in_four_rows(order))
+    proxy.close()
+    after = set(runs(op.airflow, paused))
+    for run_id in after - before:
+        call(op.airflow, "DELETE", f"/api/v1/dags/{paused}/dagRuns/{quote(run_id)}")
+    assert done.rc == 0, done.output[-2000:]
+    items = [item for task in done.tasks for item in task.result.get("results", []) if "dag_run" in item]
+    assert all(item["changed"] for item in items)
+    assert {item["dag_run"]["run_id"] for item in items} == after - before
+    assert len(after - before) == 60
+    assert all(proxy.faults.values()), proxy.faults
