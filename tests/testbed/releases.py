@@ -37,7 +37,15 @@ class Release:
     health_path: str = "/health"
 
 
+_INIT = ("db", "init")
+
 RELEASES = (
+    Release("2.0.2", ("3.8",), "2021-04-27", ("apache-airflow==2.0.2",), _INIT, "auth_backend"),
+    Release("2.2.5", ("3.8",), "2022-04-12", ("apache-airflow==2.2.5",), _INIT, "auth_backend"),
+    Release("2.3.4", ("3.8",), "2022-08-31", ("apache-airflow==2.3.4",), _INIT),
+    Release("2.6.3", ("3.10",), "2023-07-18", ("apache-airflow==2.6.3",), _INIT),
+    Release("2.9.3", ("3.12",), "2024-07-23", ("apache-airflow==2.9.3",)),
+    Release("2.10.5", ("3.12", "3.11"), "2025-02-17", ("apache-airflow==2.10.5",)),
     # gunicorn 25.1.0, the newest of that day, now and then hangs while it forks its workers (gunicorn issue 3529).
     Release("2.11.2", ("3.11", "3.12", "3.10"), "2026-03-21", ("apache-airflow==2.11.2", "gunicorn<25.1")),
 )
