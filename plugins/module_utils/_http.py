@@ -140,14 +140,14 @@ class Patience:
         self._sleep = sleep
         self._end: float | None = None
         self._next = 0.25
-        self._pauses = 0
+        self._limited = 0
 
     def pause(self, at_least: float | None = None, most: int | None = None) -> bool:
         """Wait, for ``at_least`` seconds if given. False, at once, if that would end after the time is up.
 
-        False as well if there were ``most`` pauses before.
+        False as well if there were ``most`` pauses before that were limited in this way.
         """
-        if most is not None and self._pauses >= most:
+        if most is not None and self._limited >= most:
             return False
         now = self._clock()
         if self._end is None:
@@ -158,7 +158,7 @@ class Patience:
         if now + seconds > self._end:
             return False
         self._next = min(self._next * 2, 4.0)
-        self._pauses += 1
+        self._limited += most is not None
         self._sleep(seconds)
         return True
 

@@ -135,8 +135,9 @@ class Trigger:
     def result(self) -> dict[str, Any]:
         """What is known so far, as the module's result has it."""
         known: dict[str, Any] = {"changed": self.changed}
-        if self.run is not None:
-            known["dag_run"] = self.run._asdict()
+        run = self._plan() if self.run is None and self.in_doubt else self.run
+        if run is not None:
+            known["dag_run"] = run._asdict()
         if self.order.waits:
             known["failed_tasks"] = [task._asdict() for task in self.failed_tasks]
             known["timed_out"] = False
@@ -150,10 +151,12 @@ class Trigger:
         return self.order.if_paused == "unpause"
 
     def _checked_plan(self) -> Run:
+        self._api.check_create_run(self._new.dag_id)
+        return self._plan() if self.order.named else self._plan()._replace(run_id=None)
+
+    def _plan(self) -> Run:
         new = self._new
-        self._api.check_create_run(new.dag_id)
-        run_id = new.run_id if self.order.named else None
-        return Run(new.dag_id, run_id, None, new.conf or {}, new.logical_date, None, None, new.note, None)
+        return Run(new.dag_id, new.run_id, None, new.conf or {}, new.logical_date, None, None, new.note, None)
 
     def _created(self) -> tuple[Run, bool]:
         """The run, and whether it exists because of us."""
@@ -163,19 +166,19 @@ class Trigger:
             try:
                 return self._settled(self._api.create_run(new), True)
             except CallFailed as failure:
-                self.in_doubt = self.in_doubt or failure.maybe_done
-                if failure.status != 409 and not failure.another_try(patience):
-                    raise
+                doubt = self.in_doubt
+                self.in_doubt = doubt or failure.maybe_done
                 if failure.status == 409 or self.in_doubt:
                     run = self._api.run(new.dag_id, new.run_id)
                     if run is not None:
                         return self._settled(run, self.in_doubt)
-                if failure.status == 409:
-                    if new.logical_date is not None:
-                        raise self._date_taken(new.logical_date) from None
-                    # Without a date Airflow takes the moment, and somebody else had the same one.
-                    if not patience.pause():
-                        raise
+                    if failure.status == 500:
+                        self.in_doubt = doubt  # Airflow itself is done with that request, and the run is not there
+                if failure.status == 409 and new.logical_date is not None:
+                    raise self._date_taken(new.logical_date) from None
+                # A 409 without a date: Airflow took the moment, and somebody else had the same one.
+                if not (patience.pause() if failure.status == 409 else failure.another_try(patience)):
+                    raise
 
     def _settled(self, run: Run, created: bool) -> tuple[Run, bool]:
         self.in_doubt = False

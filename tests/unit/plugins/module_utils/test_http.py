@@ -387,7 +387,9 @@ class TestPatience:
     def test_counts(self) -> None:
         clock = Clock()
         patience = Patience(30, lambda: clock.now, clock.sleep)
+        assert patience.pause()
         assert [patience.pause(most=2) for _ in range(3)] == [True, True, False]
+        assert patience.pause()
 
 
 def free_port() -> int:

@@ -195,6 +195,19 @@ class TestOnce:
         with pytest.raises(CallFailed):
             after.place()
         assert after.in_doubt
+        assert after.result()["dag_run"]["run_id"] == after.order.new.run_id
+
+    def test_an_error_of_airflow_itself_leaves_no_doubt(self) -> None:
+        """As 2.0 answers to a date that is taken."""
+        airflow = FakeAirflow(["ok", "500", "ok", "500", "ok", "500", "ok"])
+        trigger = trigger_on(airflow)
+        with pytest.raises(CallFailed):
+            trigger.place()
+        assert not trigger.in_doubt
+
+    def test_the_last_try_is_asked_for_as_well(self) -> None:
+        airflow = FakeAirflow(["ok", "500", "ok", "500", "ok", "done, 500"])
+        assert trigger_on(airflow).place()
 
     def test_a_connection_that_never_was_leaves_no_doubt(self) -> None:
         trigger = trigger_on(FakeAirflow(["ok"] + ["refused"] * 50))
