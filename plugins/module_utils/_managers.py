@@ -52,7 +52,8 @@ class Command:
     def restart(self, between: Callable[[], None], timeout: float) -> None:  # noqa: ARG002 - nobody gets in there
         # Output goes to a file: a server started in the background keeps a pipe open for ever.
         with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
+            # run_command of AnsibleModule waits for everybody who holds the output, and so for the server itself.
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 ["/bin/sh", "-c", self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

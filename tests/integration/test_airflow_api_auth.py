@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import configparser
+import contextlib
 import http.server
 import os
 import signal
@@ -33,9 +34,13 @@ def refusing(airflow: Airflow) -> Iterator[Airflow]:
     pristine = airflow.cfg.read_bytes()
     assert api_status(airflow, "admin") in (401, 403)
     yield airflow
-    if airflow.cfg.read_bytes() != pristine:
+    if airflow.cfg.read_bytes() != pristine or not airflow.healthy():
+        airflow.supervisorctl("stop", airflow.server_program)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the orphan that a failed test has left
+            os.kill(int((airflow.home / "airflow-webserver.pid").read_text()), signal.SIGKILL)
         airflow.cfg.write_bytes(pristine)
-        airflow.restart_webserver()
+        airflow.supervisorctl("start", airflow.server_program)
+        airflow.wait_healthy()
 
 
 @pytest.fixture
@@ -374,7 +379,7 @@ def test_an_address_that_is_not_airflow(ansible: Ansible, refusing: Airflow) -> 
             self.end_headers()
             self.wfile.write(b"<h1>Welcome</h1>")
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, *arguments: Any) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
@@ -408,7 +413,7 @@ def test_two_tasks_at_once_take_turns(ansible: Ansible, refusing: Airflow) -> No
     def run() -> None:
         results.append(ansible.module(MODULE, {**WANTED, "airflow_home": str(airflow.home)}))
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads = [threading.Thread(target=run), threading.Thread(target=run)]
     for thread in threads:
         thread.start()
         time.sleep(0.3)

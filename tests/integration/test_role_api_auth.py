@@ -94,8 +94,8 @@ def test_a_user_with_another_password(ansible: Ansible, refusing: Airflow) -> No
     assert "User viewer exists, and" in kept.msg
     assert may_trigger(airflow, "viewer", airflow.users["viewer"]) == 403
 
-    for options, changed in ({"check": True}, True), ({}, True), ({}, False):
-        done = ansible.module(USER, args, **options)
+    for check, changed in (True, True), (False, True), (False, False):
+        done = ansible.module(USER, args, check=check)
         assert (done.changed, done.result["created"]) == (changed, False), done.output
         assert done.result["password_changed"] is changed
     assert may_trigger(airflow, "viewer", "another one") == 403

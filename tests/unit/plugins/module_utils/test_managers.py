@@ -35,7 +35,7 @@ def test_a_command_that_stays_is_ended_with_its_children(tmp_path: Path) -> None
     pid = tmp_path / "pid"
     with pytest.raises(AirflowError, match="did not return within 1 s and was killed"):
         Command(f"sleep 60 & echo $! > {pid}; wait").restart(nothing, timeout=1)
-    for _ in range(100):
+    for _attempt in range(100):
         if not Path(f"/proc/{pid.read_text().strip()}").exists():
             return
         time.sleep(0.05)
