@@ -12,7 +12,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _
 from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager, supervised_as
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager, supervised_as, survey
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Restart,
     await_healthy,
@@ -50,6 +50,7 @@ class Intent(NamedTuple):
 
 
 class Outcome(NamedTuple):
+    host: Host
     before: Cfg
     after: Cfg
     changed: bool
@@ -61,24 +62,27 @@ class Outcome(NamedTuple):
 
 
 def converge(
-    host: Host,
-    intent: Intent,
     parameters: Mapping[str, Any],
+    intent_for: Callable[[Host], Intent],
     check_mode: bool,
     backup: Callable[[str], str],
     warn: Callable[[str], None],
 ) -> Outcome:
     """Edit, restart, wait for health and prove, as far as each is needed; in check mode only say what would be.
 
-    :param parameters: the task's ``restart``, ``service``, ``restart_command``, ``url``, ``health_timeout``,
-        ``validate_certs``, ``ca_path``, ``rollback`` and ``backup``.
+    :param parameters: the task's, of which are used those of HOST_ARGUMENTS, ``restart``, ``service``,
+        ``restart_command``, ``health_timeout``, ``rollback`` and ``backup``.
+    :param intent_for: what the task wants of this host; raises AirflowError if it wants what cannot be.
     :param backup: copies the file at a path and returns the copy's path.
     :raises AirflowError: if something is in the way, in which case nothing is changed or everything is put back.
     """
+    host = survey(parameters)
     if check_mode:
-        return _converge(host, intent, parameters, True, backup, warn)
-    with locked(host.real_path, timeout=2 * parameters["health_timeout"]), uninterrupted():
-        return _converge(host, intent, parameters, False, backup, warn)
+        return _converge(host, intent_for(host), parameters, True, backup, warn)
+    with locked(host.real_path, timeout=2 * parameters["health_timeout"]) as waited, uninterrupted():
+        if waited:
+            host = survey(parameters)
+        return _converge(host, intent_for(host), parameters, False, backup, warn)
 
 
 def _converge(
@@ -135,6 +139,7 @@ def _converge(
                 await_healthy(health_url, parameters["health_timeout"], tls)
             intent.prove(url)
     return Outcome(
+        host=host,
         before=before,
         after=after,
         changed=edited or restart,

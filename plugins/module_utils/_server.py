@@ -21,6 +21,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CLOCK_TICK = 0.02  # a process's start time is known to the tick below it
+_RECOVERY = 120  # seconds, at least, that a server gets after a rollback
 _LAST_WORDS = 3000  # characters of its log that a failed server is quoted with
 
 
@@ -189,6 +190,7 @@ class Restart:
         self._tls = tls
         self._prove = prove
         self._secrets = secrets
+        self._calls = 0
         self._outputs = set(_proc.regular_outputs(server.process.pid)) if server else set()
 
     def __call__(self) -> None:
@@ -197,6 +199,7 @@ class Restart:
         for name in ("out", "err", "log"):  # where `airflow webserver -D` writes
             self._outputs.add(os.path.join(self._home, "airflow-webserver." + name))
         sizes = {path: os.path.getsize(path) if os.path.isfile(path) else 0 for path in self._outputs}
+        self._calls += 1
         old = self._serving()
         begun = time.time()
         try:
@@ -242,7 +245,9 @@ class Restart:
             if given_up:
                 raise AirflowError("After the restart the server did not come up: %s." % given_up)
 
-        await_healthy(self._health_url, self._timeout, self._tls, objection, failure)
+        # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
+        timeout = self._timeout if self._calls == 1 else max(self._timeout, _RECOVERY)
+        await_healthy(self._health_url, timeout, self._tls, objection, failure)
 
     def _older_than(self, begun: float) -> _proc.Process | None:
         """A process that answers on our port and was there before the restart. Unknown behind a proxy."""

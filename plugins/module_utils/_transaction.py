@@ -94,10 +94,11 @@ def replace_file(path: str, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: str, timeout: float) -> Iterator[None]:
+def locked(path: str, timeout: float) -> Iterator[bool]:
     """Keep other tasks of this collection away from ``path`` meanwhile.
 
     The lock is on the folder: the file itself is another one after each replacement. It leaves nothing behind.
+    Gives whether another task had it first: what was seen before may have changed since.
 
     :raises AirflowError: if another task still holds it after ``timeout`` seconds.
     """
@@ -108,6 +109,7 @@ def locked(path: str, timeout: float) -> Iterator[None]:
         raise AirflowError("%s cannot be opened: %s." % (folder, error.strerror)) from None
     try:
         deadline = time.monotonic() + timeout
+        waited = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,8 +120,9 @@ def locked(path: str, timeout: float) -> Iterator[None]:
                         "Another task has been changing %s for more than %d s. Nothing was changed. "
                         "Run this again when it is done." % (path, timeout)
                     ) from None
+                waited = True
                 time.sleep(0.1)
-        yield
+        yield waited
     finally:
         os.close(descriptor)
 

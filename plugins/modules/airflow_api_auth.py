@@ -224,10 +224,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _health
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     SECTION,
+    Era,
     backends_in_file,
     effective_backends,
     override,
@@ -241,44 +242,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
     if parameters["health_timeout"] < 1:
         raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
-    host = survey(parameters)
-    wanted = resolve_backends(host.era, host.version, parameters["backends"])
-    overridden_by, in_environment = _override(host, wanted)
-    option, superseded = str(host.era.option), host.era.superseded
-
-    def edit(cfg: Cfg) -> Cfg:
-        own = cfg.own(SECTION, option)
-        if not own or not same_backends(split_backends(own.value), wanted):
-            cfg = cfg.with_option(SECTION, option, ",".join(wanted))
-        for name in superseded:
-            cfg = cfg.without_option(SECTION, name)
-        return cfg
-
-    def prove(url: str) -> None:
-        if parameters["username"]:
-            tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
-            refused = _health.refused_login(
-                url + host.era.login_path, (parameters["username"], parameters["password"]), tls
-            )
-            if refused:
-                raise AirflowError("The server is healthy, but %s" % refused)
-
-    options = [(SECTION, name) for name in (option, *superseded)]
     outcome = converge(
-        host,
-        Intent(edit, lambda cfg: [path for path in wanted if path not in backends_in_file(host.era, cfg)], prove),
-        parameters,
-        module.check_mode,
-        module.backup_local,
-        module.warn,
+        parameters, lambda host: _intent(host, parameters), module.check_mode, module.backup_local, module.warn
     )
+    host, era = outcome.host, outcome.host.era
+    overriding = override(era, host.environment)
     in_force = None
     if outcome.current:
-        in_force = effective_backends(host.era, in_environment or backends_in_file(host.era, outcome.after))
+        said = split_backends(overriding[1]) if overriding else backends_in_file(era, outcome.after)
+        in_force = effective_backends(era, said)
     result = {
         "changed": outcome.changed,
-        "before": backends_in_file(host.era, outcome.before),
-        "after": backends_in_file(host.era, outcome.after),
+        "before": backends_in_file(era, outcome.before),
+        "after": backends_in_file(era, outcome.after),
         "in_force": in_force,
         "restarted": outcome.restarted,
         "restart_pending": outcome.restart_pending,
@@ -287,13 +263,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "airflow_version": host.version,
         "path": host.path,
         "section": SECTION,
-        "option": option,
-        "overridden_by": overridden_by,
+        "option": era.option,
+        "overridden_by": overriding[0] if overriding else None,
         "diff": {
             "before_header": host.path,
             "after_header": host.path,
-            "before": _shown(outcome.before, options),
-            "after": _shown(outcome.after, options),
+            "before": _shown(outcome.before, era),
+            "after": _shown(outcome.after, era),
         },
     }
     if outcome.backup_file:
@@ -301,28 +277,49 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return result
 
 
-def _override(host: Host, wanted: list[str]) -> tuple[str | None, list[str]]:
-    """The variable that beats the file, and the backends it names.
+def _intent(host: Host, parameters: dict[str, Any]) -> Intent:
+    era = host.era
+    wanted = resolve_backends(era, host.version, parameters["backends"])
+    _refuse_override(host, wanted)
 
-    :raises AirflowError: if it names others than the wanted ones.
-    """
-    found = override(host.era, host.server.environment) if host.server else None
-    if not found or not host.server:
-        return None, []
-    variable, value = found
-    backends = split_backends(value)
-    if not same_backends(backends, wanted):
-        raise AirflowError(
-            "%s=%s in the environment of the server (pid %d) beats airflow.cfg: a change there would do nothing. "
-            "Nothing was changed. Take the variable out of the server's service, restart it, then run this again."
-            % (variable, value, host.server.process.pid),
-            overridden_by=variable,
-        )
-    return variable, backends
+    def edit(cfg: Cfg) -> Cfg:
+        own = cfg.own(SECTION, str(era.option))
+        if not own or not same_backends(split_backends(own.value), wanted):
+            cfg = cfg.with_option(SECTION, str(era.option), ",".join(wanted))
+        for name in era.superseded:
+            cfg = cfg.without_option(SECTION, name)
+        return cfg
+
+    def new_backends(cfg: Cfg) -> list[str]:
+        return [path for path in wanted if path not in backends_in_file(era, cfg)]
+
+    def prove(url: str) -> None:
+        if not parameters["username"]:
+            return
+        tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+        login = (parameters["username"], parameters["password"])
+        refused = _health.refused_login(url + era.login_path, login, tls)
+        if refused:
+            raise AirflowError("The server is healthy, but %s" % refused)
+
+    return Intent(edit, new_backends, prove)
 
 
-def _shown(cfg: Cfg, options: list[tuple[str, str]]) -> str:
-    own = [cfg.own(section, name) for section, name in options]
+def _refuse_override(host: Host, wanted: list[str]) -> None:
+    """:raises AirflowError: if a variable in the server's environment beats the file, and names other backends."""
+    overriding = override(host.era, host.environment)
+    if not overriding or not host.server or same_backends(split_backends(overriding[1]), wanted):
+        return
+    raise AirflowError(
+        "%s=%s in the environment of the server (pid %d) beats airflow.cfg: a change there would do nothing. "
+        "Nothing was changed. Take the variable out of the server's service, restart it, then run this again."
+        % (*overriding, host.server.process.pid),
+        overridden_by=overriding[0],
+    )
+
+
+def _shown(cfg: Cfg, era: Era) -> str:
+    own = [cfg.own(SECTION, name) for name in (str(era.option), *era.superseded)]
     lines = ["%s = %s\n" % (option.name, option.value) for option in own if option]
     return "[%s]\n%s" % (SECTION, "".join(lines))
 
