@@ -18,6 +18,7 @@ def main() -> None:
     parser = cli_parser.get_parser()
 
     def airflow(*args: str) -> None:
+        sys.argv = ["airflow", *args[:2]]  # what Airflow's own log of commands reads; no password in there
         arguments = parser.parse_args(args)
         arguments.func(arguments)
 

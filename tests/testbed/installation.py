@@ -70,7 +70,11 @@ class Installer:
         shutil.rmtree(folder, ignore_errors=True)
         self._run("venv", "--python", str(python), str(folder))
         # The file is the whole resolved set: resolving again could only add to it.
-        self._run("pip", "install", "--no-deps", "--python", str(folder / "bin/python"), "-r", str(requirements))
+        pip_install = ["pip", "install", "--no-deps", "--python", str(folder / "bin/python"), "-r", str(requirements)]
+        build = requirements.with_suffix(".build.txt")
+        if build.is_file():  # what today's build tools would not build any more
+            pip_install += ["--build-constraints", str(build)]
+        self._run(*pip_install)
         marker.write_text(wanted)
 
     def _run(self, *args: str) -> None:

@@ -11,6 +11,14 @@ from testbed.errors import TestbedError
 DEFAULT = "2.11.2"
 
 
+_PROGRAMS = {
+    # One worker: with two, a stop soon after the first answer takes twice as long, 6 s instead of 3.
+    "airflow-webserver": "webserver --hostname 127.0.0.1 --port {port} --workers 1",
+    # Its log server would listen on a fixed port on all interfaces.
+    "airflow-scheduler": "scheduler --skip-serve-logs",
+}
+
+
 @dataclass(frozen=True)
 class Release:
     """One Airflow release: how it is installed, initialised and run.
@@ -26,21 +34,16 @@ class Release:
     specs: tuple[str, ...]
     migrate: tuple[str, ...] = ("db", "migrate")
     backends_option: str = "auth_backends"
-    programs: Mapping[str, str] = field(
-        default_factory=lambda: {
-            # One worker: with two, a stop soon after the first answer takes twice as long, 6 s instead of 3.
-            "airflow-webserver": "webserver --hostname 127.0.0.1 --port {port} --workers 1",
-            # Its log server would listen on a fixed port on all interfaces.
-            "airflow-scheduler": "scheduler --skip-serve-logs",
-        }
-    )
+    programs: Mapping[str, str] = field(default_factory=lambda: _PROGRAMS)
     health_path: str = "/health"
 
 
 _INIT = ("db", "init")
+# The scheduler of 2.0 has neither a log server nor the option.
+_PROGRAMS_20 = {**_PROGRAMS, "airflow-scheduler": "scheduler"}
 
 RELEASES = (
-    Release("2.0.2", ("3.8",), "2021-04-27", ("apache-airflow==2.0.2",), _INIT, "auth_backend"),
+    Release("2.0.2", ("3.8",), "2021-04-27", ("apache-airflow==2.0.2",), _INIT, "auth_backend", _PROGRAMS_20),
     Release("2.2.5", ("3.8",), "2022-04-12", ("apache-airflow==2.2.5",), _INIT, "auth_backend"),
     Release("2.3.4", ("3.8",), "2022-08-31", ("apache-airflow==2.3.4",), _INIT),
     Release("2.6.3", ("3.10",), "2023-07-18", ("apache-airflow==2.6.3",), _INIT),
