@@ -75,7 +75,8 @@ def _bare_environment(installation: Installation, home: Path) -> dict[str, str]:
 
 
 def _initialise(installation: Installation, home: Path) -> None:
-    (home / "tmp").mkdir(mode=0o700, parents=True)
+    home.mkdir(mode=0o700)
+    (home / "tmp").mkdir()
     # Any command writes airflow.cfg when there is none, and writes AIRFLOW__* variables into it: have none.
     write_cfg = [str(installation.executable), "config", "get-value", "core", "executor"]
     _run(write_cfg, home, _bare_environment(installation, home))

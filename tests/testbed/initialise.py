@@ -27,7 +27,7 @@ def main() -> None:
     for user in order["users"]:
         name = user["username"]
         airflow(
-            *("users", "create", "--username", name, "--password", user["password"], "--role", user["role"]),
+            *("users", "create", "--username", name, f"--password={user['password']}", "--role", user["role"]),
             *("--firstname", name.capitalize(), "--lastname", "Testbed", "--email", f"{name}@example.com"),
         )
 
