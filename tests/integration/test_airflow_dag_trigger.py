@@ -15,12 +15,15 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
 from testbed.instance import Airflow
 from testbed.runner import Ansible
 
@@ -308,7 +311,7 @@ def test_a_run_that_fails(op: Caller) -> None:
 
 
 def test_a_run_that_takes_too_long_and_a_restart_meanwhile(op: Caller) -> None:
-    order = {"dag_id": "slow", "run_id": "long", "conf": {"seconds": 12}, "wait": True}
+    order = {"dag_id": "slow", "run_id": "long", "conf": {"seconds": 8}, "wait": True}
     check, late = op.tasks({**order, "check": True}, {**order, "wait_timeout": 2})[0]
     assert changes(check, late) == (True, True)
     assert late["failed"]
@@ -369,7 +372,6 @@ def test_no_login_is_shown(op: Caller) -> None:
     secrets = [password, base64.b64encode(f"op:{password}".encode()).decode()]
     results, output = op.tasks(
         {"dag_id": "hello", "run_id": "secret", "check": True},
-        {"dag_id": "hello", "run_id": "secret"},
         {"dag_id": "hello", "run_id": "secret"},
         {"dag_id": "nowhere"},
         {"dag_id": "hello", "username": "nobody"},
@@ -453,44 +455,38 @@ def read_request(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def in_four_rows(order: dict[str, Any]) -> str:
-    """A playbook in which four hosts, all of them this one, place the order fifteen times each."""
-    host = {
-        "name": "{{ item }}",
-        "groups": "rows",
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_python_interpreter }}",
-    }
-    names = ["row0", "row1", "row2", "row3"]
-    make = {"name": "Make hosts", "ansible.builtin.add_host": host, "loop": names}
-    trigger = {"name": "Trigger", MODULE: order, "loop": "{{ range(15) | list }}"}
-    plays = [
-        {"hosts": "localhost", "gather_facts": False, "tasks": [make]},
-        {"hosts": "rows", "gather_facts": False, "tasks": [trigger]},
-    ]
-    return json.dumps(plays) + "\n"
-
-
 def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
-    """The DAG is paused, so that the runs cost the scheduler nothing."""
+    """Four callers at once, without Ansible around the code. The DAG is paused: no run costs the scheduler."""
     before = set(runs(op.airflow, paused))
     proxy = FaultyProxy(op.airflow.port)
-    order = {
-        **op.login,
-        "url": proxy.url,
-        "dag_id": paused,
-        "run_id": "{{ inventory_hostname ~ '-' ~ item if item % 2 else omit }}",
-        "conf": {"number": "{{ item }}"},
-        "if_paused": "trigger",
-    }
-    done = op.ansible.playbook(in_four_rows(order))
+    nothing = ("ca_path", "client_cert", "client_key", "run_id", "logical_date", "note")
+    waiting = {"wait": False, "wait_timeout": 60.0, "wait_interval": 10.0}
+    login = {**op.login, "url": proxy.url, "validate_certs": True, "timeout": 30.0}
+    common = {**dict.fromkeys(nothing), **waiting, **login, "dag_id": paused, "if_paused": "trigger"}
+
+    def place(number: int) -> Trigger:
+        options = {**common, "conf": {"number": number}, "run_id": f"faulty-{number}" if number % 2 else None}
+        trigger = Trigger(connect(options), order(options))
+        trigger.place()
+        return trigger
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        placed = list(pool.map(place, range(60)))
     proxy.close()
     after = set(runs(op.airflow, paused))
     for run_id in after - before:
         call(op.airflow, "DELETE", f"/api/v1/dags/{paused}/dagRuns/{quote(run_id)}")
-    assert done.rc == 0, done.output[-2000:]
-    items = [item for task in done.tasks for item in task.result.get("results", []) if "dag_run" in item]
-    assert all(item["changed"] for item in items)
-    assert {item["dag_run"]["run_id"] for item in items} == after - before
+    assert all(trigger.changed for trigger in placed)
+    assert {trigger.run.run_id for trigger in placed if trigger.run} == after - before
     assert len(after - before) == 60
     assert all(proxy.faults.values()), proxy.faults
+
+
+def test_the_module_behind_the_same_network(op: Caller, paused: str) -> None:
+    before = set(runs(op.airflow, paused))
+    proxy = FaultyProxy(op.airflow.port)
+    order = {"dag_id": paused, "run_id": "behind", "if_paused": "trigger", "url": proxy.url}
+    check, apply, again = op.three_times(**order)
+    proxy.close()
+    assert changes(check, apply, again) == (True, True, False)
+    assert set(runs(op.airflow, paused)) - before == {"behind"}
