@@ -21,7 +21,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
-from testbed import processes, releases  # noqa: E402  (the path has to be set first)
+from testbed import processes, pythons, releases  # noqa: E402  (the path has to be set first)
 from testbed.errors import TestbedError  # noqa: E402
 from testbed.installation import REQUIREMENTS, Installation, Installer  # noqa: E402
 from testbed.instance import Airflow, free_port  # noqa: E402
@@ -143,6 +143,7 @@ remote_tmp = {ANSIBLE}/tmp
 
 def install() -> Installation:
     """Install uv, Airflow with supervisor, and Ansible with this collection."""
+    pythons.find(releases.release(VERSION).pythons)  # or say what is missing before anything is installed
     heading("Installing, all of it into .demo/")
     uv = PLACE / "uv-venv/bin/uv"
     if not uv.is_file():

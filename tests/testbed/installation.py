@@ -47,11 +47,11 @@ class Installer:
 
     def airflow(self, release: Release) -> Installation:
         """Return the installation of ``release`` below ``root``, installing what is not there yet."""
+        python = pythons.find(release.pythons)
         self.root.mkdir(parents=True, exist_ok=True)
         with _locked(self.root / "lock"):
             supervisor = self.root / "supervisor"
             self.venv(supervisor, pythons.find(("3.11", "3.12", "3.13", "3.10")), REQUIREMENTS / "supervisor.txt")
-            python = pythons.find(release.pythons)
             # The folder's name has the interpreter's version, so that another one makes another venv.
             folder = self.root / f"{release.version}-{_name(python)}"
             self.venv(folder / "venv", python, REQUIREMENTS / f"airflow-{release.version}.txt")
