@@ -49,7 +49,7 @@ def base_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         host = parts.hostname
-        _ = parts.port
+        _port = parts.port
     except ValueError:
         raise AirflowError("url is not a valid address: see its host and port.") from None
     if "@" in parts.netloc or (not parts.netloc and "@" in text):

@@ -166,10 +166,10 @@ def test_bad_options_send_nothing(op: Caller) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         nobody.settimeout(0.1)
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        results, _ = op.tasks(*({"dag_id": "hello", "url": url, **args} for args, _ in BAD_OPTIONS))
+        results, _rest = op.tasks(*({"dag_id": "hello", "url": url, **args} for args, _rest in BAD_OPTIONS))
         with pytest.raises(TimeoutError):
             nobody.accept()
-    for result, (_, hint) in zip(results, BAD_OPTIONS, strict=True):
+    for result, (_args, hint) in zip(results, BAD_OPTIONS, strict=True):
         assert result["failed"]
         assert hint in result["msg"]
 
@@ -180,7 +180,9 @@ def test_bad_options_send_nothing(op: Caller) -> None:
 def test_a_named_run_is_made_once(op: Caller) -> None:
     conf = {"a": 1, "ä": ["日本", None, 1.5]}
     order = {"dag_id": "hello", "run_id": "named-1", "conf": conf, "note": "first", "wait": True}
-    (check, apply, again, check_again), _ = op.tasks({**order, "check": True}, order, order, {**order, "check": True})
+    (check, apply, again, check_again), _rest = op.tasks(
+        {**order, "check": True}, order, order, {**order, "check": True}
+    )
     assert changes(check, apply, again, check_again) == (True, True, False, False)
     planned = {"dag_id": "hello", "run_id": "named-1", "conf": conf, "note": "first", "state": None, "url": None}
     assert check["dag_run"] == {**planned, "logical_date": None, "start_date": None, "end_date": None}
@@ -195,7 +197,9 @@ def test_a_named_run_is_made_once(op: Caller) -> None:
 def test_a_named_run_with_another_conf_is_an_error(op: Caller) -> None:
     order = {"dag_id": "hello", "run_id": "named-2"}
     other = {**order, "conf": {"a": 1, "token": "hush-hush-2"}}
-    (first, *others), _ = op.tasks({**order, "conf": {"a": 1, "token": "hush-hush-1"}}, {**other, "check": True}, other)
+    (first, *others), _rest = op.tasks(
+        {**order, "conf": {"a": 1, "token": "hush-hush-1"}}, {**other, "check": True}, other
+    )
     assert changes(first) == (True,)
     assert_refused(others, "conf differs in 'token'")
     assert not [result for result in others if "hush" in result["msg"] + str(result["diagnosis"])]
@@ -277,7 +281,9 @@ def test_a_paused_dag_is_not_triggered(op: Caller, paused: str) -> None:
 
 def test_a_paused_dag_is_triggered_all_the_same(op: Caller, paused: str) -> None:
     order = {"dag_id": paused, "run_id": "waits", "if_paused": "trigger"}
-    (*results, waited), _ = op.tasks({**order, "check": True}, order, order, {**order, "wait": True, "wait_timeout": 1})
+    (*results, waited), _rest = op.tasks(
+        {**order, "check": True}, order, order, {**order, "wait": True, "wait_timeout": 1}
+    )
     assert changes(*results) == (True, True, False)
     assert is_paused(op.airflow, paused)
     assert waited["timed_out"] is True
@@ -289,7 +295,7 @@ def test_a_paused_dag_is_unpaused(op: Caller, paused: str) -> None:
     check = op.one(check=True, **order)
     assert changes(check) == (True,)
     assert is_paused(op.airflow, paused)
-    (apply, again), _ = op.tasks(order, order)
+    (apply, again), _rest = op.tasks(order, order)
     assert changes(apply, again) == (True, False)
     assert apply["dag_run"]["state"] == "success"
     assert not is_paused(op.airflow, paused)
@@ -355,7 +361,7 @@ def test_a_server_that_is_not_airflow(op: Caller) -> None:
 
 
 def test_hosts_that_do_not_answer(op: Caller) -> None:
-    results, _ = op.tasks(
+    results, _rest = op.tasks(
         {"dag_id": "hello", "url": "http://airflow.invalid"},
         {"dag_id": "hello", "url": op.airflow.url.replace("http", "https"), "timeout": 1},
     )
@@ -414,7 +420,7 @@ class FaultyProxy:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, _rest = self._listener.accept()
             except OSError:
                 return
             kind = self._random.choice(self.KINDS) if self._random.random() < 0.4 else "none"
@@ -448,7 +454,7 @@ def read_request(connection: socket.socket) -> bytes:
     request = b""
     while b"\r\n\r\n" not in request:
         request += connection.recv(65536)
-    head, _, body = request.partition(b"\r\n\r\n")
+    head, _rest, body = request.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     while len(body) < length:
         body += connection.recv(65536)

@@ -74,7 +74,7 @@ class Server:
     def _serve(self) -> None:
         while True:
             try:
-                connection, _ = self._socket.accept()
+                connection, _other = self._socket.accept()
             except OSError:
                 return
             with connection, contextlib.suppress(OSError):
@@ -88,7 +88,7 @@ class Server:
                 return
             headers = {}
             for line in iter(stream.readline, b"\r\n"):
-                name, _, value = line.decode("latin-1").partition(":")
+                name, _other, value = line.decode("latin-1").partition(":")
                 headers[name.lower()] = value.strip()
             body = stream.read(int(headers.get("content-length", 0)))
         request = Request(words[0], words[1], headers, body)

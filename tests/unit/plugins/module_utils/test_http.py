@@ -223,7 +223,7 @@ class TestTrouble:
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first:
             first.connect(full.getsockname())  # the one that fits into the queue
             waiting = []
-            for _ in range(3):
+            for _other in range(3):
                 more = socket.socket()
                 more.setblocking(False)
                 more.connect_ex(full.getsockname())
@@ -237,7 +237,7 @@ class TestTrouble:
         with socket.create_server(("127.0.0.1", 0)) as listener:
 
             def answer() -> None:
-                connection, _ = listener.accept()
+                connection, _other = listener.accept()
                 with connection:
                     connection.recv(65536)
                     connection.sendall(http(400, ""))
@@ -290,7 +290,7 @@ def tls_server(certificate: Path) -> Iterator[str]:
     def serve() -> None:
         while True:
             try:
-                connection, _ = listener.accept()
+                connection, _other = listener.accept()
             except OSError:
                 return
             try:
@@ -388,7 +388,7 @@ class TestPatience:
         clock = Clock()
         patience = Patience(30, lambda: clock.now, clock.sleep)
         assert patience.pause()
-        assert [patience.pause(most=2) for _ in range(3)] == [True, True, False]
+        assert [patience.pause(most=2) for _other in range(3)] == [True, True, False]
         assert patience.pause()
 
 

@@ -118,7 +118,7 @@ class FakeAirflow(Http):
 
     @property
     def posts(self) -> int:
-        return sum(method == "POST" for method, _ in self.sent)
+        return sum(method == "POST" for method, _other in self.sent)
 
 
 def as_answer(status: int, document: dict[str, Any], kind: str = "application/json") -> Answer:
@@ -148,7 +148,7 @@ class TestOnce:
         airflow = FakeAirflow()
         trigger = trigger_on(airflow, conf={"a": 1})
         run = trigger.place()
-        assert [method for method, _ in airflow.sent] == ["GET", "POST"]
+        assert [method for method, _other in airflow.sent] == ["GET", "POST"]
         assert trigger.changed
         assert airflow.runs.keys() == {run.run_id}
 
@@ -229,7 +229,7 @@ class TestOnce:
         assert not trigger.changed
 
     def test_ids_are_unique_and_valid(self) -> None:
-        ids = {order(OPTIONS).new.run_id for _ in range(100)}
+        ids = {order(OPTIONS).new.run_id for _other in range(100)}
         assert len(ids) == 100
         assert all(re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", run_id) for run_id in ids)
 
@@ -284,14 +284,14 @@ class TestPaused:
         error = failure_of(trigger_on(airflow))
         assert "paused" in str(error)
         assert error.details["changed"] is False
-        assert [method for method, _ in airflow.sent] == ["GET"]
+        assert [method for method, _other in airflow.sent] == ["GET"]
 
     def test_unpause(self) -> None:
         airflow = FakeAirflow()
         airflow.is_paused = True
         trigger_on(airflow, if_paused="unpause").place()
         assert not airflow.is_paused
-        assert [method for method, _ in airflow.sent] == ["GET", "PATCH", "POST"]
+        assert [method for method, _other in airflow.sent] == ["GET", "PATCH", "POST"]
 
     def test_trigger(self) -> None:
         airflow = FakeAirflow()
