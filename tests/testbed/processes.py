@@ -63,7 +63,7 @@ def alive(pid: int) -> bool:
 def _is_of(pid: int, home: Path) -> bool:
     proc = Path(f"/proc/{pid}")
     try:
-        folder = Path(os.readlink(proc / "cwd"))
+        folder = Path(os.readlink(proc / "cwd").removesuffix(" (deleted)"))
         program = os.path.basename(os.readlink(proc / "exe"))
         environment = (proc / "environ").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, a zombie, or somebody else's
