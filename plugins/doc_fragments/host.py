@@ -19,7 +19,7 @@ options:
     type: path
     aliases: [config_file]
   airflow_home:
-    description: The folder that holds C(airflow.cfg), if O(path) is not given.
+    description: The folder that holds C(airflow.cfg). Not together with O(path).
     type: path
   airflow_version:
     description:

@@ -54,13 +54,17 @@ def survey(parameters: Mapping[str, Any]) -> Host:
     """Look at this host, without starting a program.
 
     :param parameters: those of HOST_ARGUMENTS, and ``service`` where the task has it; None where not given.
-    :raises AirflowError: if it cannot be told which file, which server or which release is meant, or if ``url`` or
-        ``ca_path`` are none.
+    :raises AirflowError: if it cannot be told which file, which server or which release is meant, or if parameters
+        are wrong by themselves.
     """
     if parameters["url"]:
         _health.check_url(parameters["url"])
     if parameters["ca_path"] and not os.path.isfile(parameters["ca_path"]):
         raise AirflowError("ca_path %s is no file on this host." % parameters["ca_path"])
+    # Not by mutually_exclusive, for which an explicit null counts as given.
+    for one, other in (("path", "airflow_home"), ("service", "restart_command")):
+        if parameters.get(one) and parameters.get(other):
+            raise AirflowError("%s and %s are both given. Leave one out." % (one, other))
     servers = running_servers()
     given, service = _given_path(parameters), parameters.get("service")
     server = _pick(servers, given, service)

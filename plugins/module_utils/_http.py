@@ -263,17 +263,19 @@ def _read(response: requests.Response, only_end: int | None) -> bytes:
 
 
 def _is_whole(response: requests.Response, body: bytes) -> bool:
-    """Whether nothing was cut off.
+    """Whether nothing was cut off that matters.
 
     An answer cut inside its headers reads, through Python's http.client, as one with fewer headers and without a
-    body. So one whose headers do not tell where its body ends is taken only if the body shows that itself.
+    body. So where the headers do not tell the body's length, a body is what shows that they are complete; and a JSON
+    body shows its own end, while of any other nobody relies on more than its beginning.
     """
     length = response.headers.get("Content-Length")
     if length is not None:
         return length.isdigit() and response.raw.tell() == int(length)
     if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
         return True  # an end that is missing was an exception while reading
-    return _json_object(body) is not None
+    is_json = "json" in response.headers.get("Content-Type", "").lower()
+    return _json_object(body) is not None if is_json else bool(body)
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -207,7 +207,8 @@ class Restart:
             self._await_health(begun)
         except AirflowError as error:
             raise AirflowError("%s %s" % (error, self._last_words(sizes))) from None
-        self._prove()
+        if self._calls == 1:  # nobody said that the login is good for the old file as well
+            self._prove()
 
     def _serving(self) -> list[_proc.Process]:
         """The processes that belong to the server now: whatever of them is left when it is down, is an orphan."""

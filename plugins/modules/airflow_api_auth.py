@@ -339,7 +339,6 @@ def main() -> None:
             "username": {"type": "str"},
             "password": {"type": "str", "no_log": True},
         },
-        mutually_exclusive=[("path", "airflow_home"), ("service", "restart_command")],
         required_together=[("username", "password")],
         required_if=[
             ("service_manager", "supervisor", ["service"]),

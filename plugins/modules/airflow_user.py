@@ -233,7 +233,6 @@ def main() -> None:
             "first_name": {"type": "str"},
             "last_name": {"type": "str", "default": "API"},
         },
-        mutually_exclusive=[("path", "airflow_home")],
         supports_check_mode=True,
     )
     run_module(module, run)

@@ -334,6 +334,7 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
         ({"airflow_version": "3.1.0"}, "Airflow 3.1.0 has no API authentication backends"),
         ({"airflow_version": "2.2.5"}, "Airflow 2.2.5 has no backend session|takes one backend|'session' is no API"),
         ({"health_timeout": 0}, "health_timeout is 0"),
+        ({"path": "/etc/airflow.cfg"}, "path and airflow_home are both given"),
     ],
 )
 def test_bad_input_changes_nothing(ansible: Ansible, refusing: Airflow, args: dict[str, Any], message: str) -> None:
