@@ -169,6 +169,7 @@ _NO_ANSWER_REMEDIES = {
     "begins with http://.",
     "timeout": "See whether the server is overloaded or hangs, or give it a longer timeout.",
     "broken": "See the logs of the webserver and of what stands in front of it.",
+    "foreign": "Correct url: host, port, and the base path if Airflow's web interface has one.",
     "settings": "Correct these settings.",
 }
 

@@ -9,6 +9,7 @@ requests out: an exception's text there may hold a URL with a login in it, of a 
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
 import socket
@@ -111,8 +112,8 @@ class Answer:
 class NoAnswer(Exception):
     """No whole answer came back.
 
-    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "timeout", "broken", "settings"; the
-    text says what happened, without URL and login. ``nothing_sent``: the server cannot have seen the request.
+    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "timeout", "broken", "foreign", "settings";
+    the text says what happened, without URL and login. ``nothing_sent``: the server cannot have seen the request.
     ``passing``: another try in some seconds may well succeed.
     """
 
@@ -300,34 +301,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _explained(error: OSError) -> NoAnswer:
+    """What went wrong, by the first cause that says something."""
     import requests
     import urllib3
 
     causes = list(_causes(error))
-
-    def first(*kinds: type[BaseException]) -> Any:
-        return next((cause for cause in causes if isinstance(cause, kinds)), None)
-
     if isinstance(error, requests.exceptions.ProxyError):
         return NoAnswer("proxy", "the proxy that the environment names does not let the request through")
-    found = first(ssl.SSLError)
-    if found is not None:
-        return _tls_trouble(found)
-    if any("handshake operation timed out" in str(cause) for cause in causes):
-        return NoAnswer("tls", "no TLS connection came about in time", nothing_sent=True, passing=False)
-    found = first(socket.gaierror)
-    if found is not None:
-        passing = found.errno == socket.EAI_AGAIN
-        return NoAnswer("name", "its name cannot be resolved", nothing_sent=True, passing=passing)
-    if first(ConnectionRefusedError):
-        return NoAnswer("refused", "the connection was refused", nothing_sent=True)
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return NoAnswer("unreachable", "no connection came about in time", nothing_sent=True)
-    if first(urllib3.exceptions.NewConnectionError):
-        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-        return NoAnswer("unreachable", f"no connection came about ({reason})", nothing_sent=True)
-    if isinstance(error, requests.exceptions.Timeout) or first(urllib3.exceptions.TimeoutError):
+    trouble = _no_connection(error, causes)
+    if trouble is not None:
+        return trouble
+    if any(isinstance(cause, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)) for cause in causes):
         return NoAnswer("timeout", "the answer did not come in time")
+    for cause in causes:
+        # A whole line, so it was not cut off.
+        if isinstance(cause, http.client.BadStatusLine) and cause.line.endswith("\n"):
+            return NoAnswer("foreign", f"it does not speak HTTP, but says {cause.line.strip()[:60]!r}", passing=False)
     if isinstance(error, (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         return NoAnswer("broken", "the connection was dropped before the answer was complete")
     if isinstance(error, requests.exceptions.ContentDecodingError):
@@ -339,6 +328,29 @@ def _explained(error: OSError) -> NoAnswer:
         nothing_sent=True,
         passing=False,
     )
+
+
+def _no_connection(error: OSError, causes: list[BaseException]) -> NoAnswer | None:
+    """Why no connection, or no TLS on it, came about; None if one did."""
+    import requests
+    import urllib3
+
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return _tls_trouble(cause)
+        if "handshake operation timed out" in str(cause):
+            return NoAnswer("tls", "no TLS connection came about in time", nothing_sent=True, passing=False)
+        if isinstance(cause, socket.gaierror):
+            passing = cause.errno == socket.EAI_AGAIN
+            return NoAnswer("name", "its name cannot be resolved", nothing_sent=True, passing=passing)
+        if isinstance(cause, ConnectionRefusedError):
+            return NoAnswer("refused", "the connection was refused", nothing_sent=True)
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return NoAnswer("unreachable", "no connection came about in time", nothing_sent=True)
+    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
+        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
+        return NoAnswer("unreachable", f"no connection came about ({reason})", nothing_sent=True)
+    return None
 
 
 def _tls_trouble(error: ssl.SSLError) -> NoAnswer:

@@ -156,7 +156,9 @@ def test_redirects(location: str, remedy: str) -> None:
     assert "pw" not in str(found)
 
 
-@pytest.mark.parametrize("kind", ["name", "refused", "unreachable", "proxy", "tls", "timeout", "broken", "settings"])
+@pytest.mark.parametrize(
+    "kind", ["name", "refused", "unreachable", "proxy", "tls", "timeout", "broken", "foreign", "settings"]
+)
 def test_no_answer(kind: str) -> None:
     found = diagnose(seen(trouble=NoAnswer(kind, "it went wrong")))
     assert found.cause == "h:8080 gave no answer: it went wrong"

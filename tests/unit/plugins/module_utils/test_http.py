@@ -111,6 +111,17 @@ class TestWholeness:
                 pytest.fail(f"{client.send('GET', '/x')} was taken from {whole[:length]!r}")
             assert (caught.value.kind, caught.value.nothing_sent) == ("broken", False)
 
+    def test_a_page_without_a_length_tells_by_its_body_that_the_headers_are_complete(self, server: Server) -> None:
+        whole = http(404, "Apache Airflow is not at this location", "text/plain", length=False)
+        client = Http(server.url, LOGIN)
+        headers = whole.index(b"\r\n\r\n") + 4
+        for length in range(headers):
+            server.otherwise = whole[:length]
+            with pytest.raises(NoAnswer):
+                client.send("GET", "/x")
+        server.otherwise = whole
+        assert client.send("GET", "/x").status == 404
+
     def test_an_empty_body_is_whole_where_the_headers_say_so(self, server: Server) -> None:
         server.otherwise = http(503, "", None)
         assert Http(server.url, NoLogin()).send("GET", "/x").status == 503
@@ -253,6 +264,19 @@ class TestTrouble:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             trouble = failing(Http(f"https://127.0.0.1:{listener.getsockname()[1]}", LOGIN, timeout=0.2))
         assert (trouble.kind, trouble.nothing_sent, trouble.passing) == ("tls", True, False)
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            b"HTTP/1.1 b'404 Not Found'\r\n",  # Airflow 2.3 outside the base path of its web interface
+        ],
+    )
+    def test_what_is_not_http(self, server: Server, line: bytes) -> None:
+        server.otherwise = line
+        trouble = failing(Http(server.url, LOGIN))
+        assert (trouble.kind, trouble.nothing_sent, trouble.passing) == ("foreign", False, False)
+        assert line.decode().strip() in str(trouble).replace('"', "'")
 
     def test_settings_that_requests_cannot_use(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", f"nonsense://me:{SECRET}@h")
