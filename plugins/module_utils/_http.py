@@ -314,9 +314,9 @@ def _explained(error: OSError) -> NoAnswer:
     if any(isinstance(cause, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)) for cause in causes):
         return NoAnswer("timeout", "the answer did not come in time")
     for cause in causes:
-        # A whole line, so it was not cut off.
-        if isinstance(cause, http.client.BadStatusLine) and cause.line.endswith("\n"):
-            return NoAnswer("foreign", f"it does not speak HTTP, but says {cause.line.strip()[:60]!r}", passing=False)
+        line = str(cause.args[0]) if isinstance(cause, http.client.BadStatusLine) else ""
+        if line.endswith("\n"):  # a whole line, so it was not cut off
+            return NoAnswer("foreign", f"it does not speak HTTP, but says {line.strip()[:60]!r}", passing=False)
     if isinstance(error, (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         return NoAnswer("broken", "the connection was dropped before the answer was complete")
     if isinstance(error, requests.exceptions.ContentDecodingError):
