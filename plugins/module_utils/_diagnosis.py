@@ -316,10 +316,14 @@ def _refused(seen: Observed, answer: Answer) -> Diagnosis:
     if tells_by_itself(seen):
         return Diagnosis("basic_auth is not in force, so the API takes no passwords", evidence, api_auth, status)
     if seen.form is False:
+        cause = f"the password is not that of {seen.username!r}, or there is no such active user"
+        if challenged:
+            return Diagnosis(cause, evidence, _SERVICE_USER, status)
         return Diagnosis(
-            f"the password is not that of {seen.username!r}, or there is no such active user",
+            f"{cause}; whether the API takes passwords at all (basic_auth) cannot be told before a login is right",
             evidence,
-            _SERVICE_USER,
+            "Correct username and password, or run the role fleetops.airflow.api_auth on the Airflow host: it has the "
+            "API take passwords, creates the user and proves the login.",
             status,
         )
     if seen.form and challenged:

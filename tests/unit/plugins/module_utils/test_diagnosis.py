@@ -18,6 +18,7 @@ RUNS = DAG + "/dagRuns"
 NOT_IN_FORCE = "the login is right, but the API takes no passwords, since basic_auth is not in force"
 CERTAINLY_NOT_IN_FORCE = "basic_auth is not in force, so the API takes no passwords"
 WRONG_LOGIN = "the password is not that of 'ada', or there is no such active user"
+WRONG_LOGIN_AND_MORE = WRONG_LOGIN + "; whether the API takes passwords at all (basic_auth) cannot be told"
 ROLE = "the login is right, but the role of 'ada' does not allow to {} this DAG"
 HEADER_LOST = "the login is right and basic_auth is in force, but the login does not reach Airflow"
 UNKNOWN = "it cannot be told from outside which it is"
@@ -60,13 +61,13 @@ REFUSALS = [
     (refused(401, "2.3.4", stranger=401, known=401, **ACCEPTED), NOT_IN_FORCE),
     (refused(401, "2.10.5", stranger=401, known=401, form=True, may_read=False, may_trigger=False), NOT_IN_FORCE),
     # 2.3.4 and later: basic_auth,session; session,basic_auth
-    (refused(401, "2.6.3", stranger=401, known=401, form=False), WRONG_LOGIN),
+    (refused(401, "2.6.3", stranger=401, known=401, form=False), WRONG_LOGIN_AND_MORE),
     (refused(401, "2.6.3", "Basic", stranger=401, known=401, form=False), WRONG_LOGIN),
     (refused(401, "2.6.3", "Basic", stranger=401, known=401, **ACCEPTED), HEADER_LOST),
     # 2.9.3, 2.11.2: everybody is told 403
     (refused(403, "2.11.2", stranger=403, known=403, **ACCEPTED), NOT_IN_FORCE),
     (refused(403, "2.11.2", stranger=403, known=403, form=True, may_read=True, may_trigger=False), NOT_IN_FORCE),
-    (refused(403, "2.11.2", stranger=403, known=403, form=False), WRONG_LOGIN),
+    (refused(403, "2.11.2", stranger=403, known=403, form=False), WRONG_LOGIN_AND_MORE),
     (
         refused(403, "2.11.2", stranger=403, known=403, form=True, may_read=False, may_trigger=False),
         ROLE.format("read"),
