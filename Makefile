@@ -25,7 +25,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test $(PARTS) format changelog requirements bench demo demo-down clean
+.PHONY: help venv test $(PARTS) format changelog requirements demo demo-down clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -95,9 +95,6 @@ build: venv $(BUILD)/importer/.ready ## build, install and import the collection
 
 integration: venv ## tests against a real Airflow
 	$(BIN)/python -m pytest --verbose tests/integration
-
-bench: venv ## measure what a task costs
-	$(BIN)/python tests/benchmark/bench.py
 
 # --- the rest ---------------------------------------------------------------------------------
 
