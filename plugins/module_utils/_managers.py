@@ -14,6 +14,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _MOST_OUTPUT = 4000
+_PATIENCE = 10  # seconds that a supervisord may take to answer what it has in its memory
 
 
 class Manager(Protocol):
@@ -92,7 +93,7 @@ class Supervisor:
         self.description = "supervisor program %s" % program
         self.name = program
         self.daemon = daemon
-        self._rpc = _supervisor_rpc(daemon)
+        self._url, self._login = _supervisor_address(daemon)
         self._started = 0.0
 
     def programs(self) -> list[str]:
@@ -129,11 +130,11 @@ class Supervisor:
         mine = self.name.rpartition(":")[2]
         return next((shlex.split(config["command"]) for config in configs if config["name"] == mine), [])
 
-    def restart(self, between: Callable[[], None], timeout: float) -> None:  # noqa: ARG002 - supervisor has its own
+    def restart(self, between: Callable[[], None], timeout: float) -> None:
         import xmlrpc.client
 
         try:
-            self._call("stopProcess", self.name)
+            self._call("stopProcess", self.name, timeout=max(timeout, _PATIENCE))
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != _NOT_RUNNING:
                 raise self._refused("stopProcess", fault) from None
@@ -157,12 +158,13 @@ class Supervisor:
         info = self._call("getProcessInfo", self.name)
         return sorted({path for path in (info["stdout_logfile"], info["stderr_logfile"]) if os.path.isfile(path)})
 
-    def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, timeout: float = _PATIENCE) -> Any:
         import http.client
         import xmlrpc.client
 
         try:
-            return getattr(self._rpc.supervisor, method)(*arguments)
+            with _supervisor_rpc(self._url, self._login, timeout) as rpc:
+                return getattr(rpc.supervisor, method)(*arguments)
         except xmlrpc.client.ProtocolError as error:
             raise AirflowError(
                 "supervisord (pid %d) refused the request: HTTP %d %s." % (self.daemon.pid, error.errcode, error.errmsg)
@@ -201,31 +203,30 @@ def _is_supervisord(process: _proc.Process) -> bool:
     ]
 
 
-def _supervisor_rpc(daemon: _proc.Process) -> Any:
-    """A client for the interface that this supervisord's configuration file opens."""
+def _supervisor_rpc(url: str, login: tuple[str, str] | None, timeout: float) -> Any:
+    """A client for the interface that a supervisord opens, with a limit in seconds for each wait on it."""
     import base64
     import http.client
     import socket
     import xmlrpc.client
 
-    url, login = _supervisor_address(daemon)
-    headers = []
-    if login:
-        headers.append(("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode("ascii")))
-    if not url.startswith("unix://"):
-        return xmlrpc.client.ServerProxy(url.rstrip("/") + "/RPC2", headers=headers)
-    path = url[len("unix://") :]
-
     class UnixConnection(http.client.HTTPConnection):
         def connect(self) -> None:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.connect(path)
+            self.sock.settimeout(timeout)
+            self.sock.connect(url[len("unix://") :])
 
-    class UnixTransport(xmlrpc.client.Transport):
-        def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002 - the path says where
-            return UnixConnection("localhost")
+    class Transport(xmlrpc.client.Transport):
+        def make_connection(self, host: Any) -> http.client.HTTPConnection:
+            if url.startswith("unix://"):
+                return UnixConnection("localhost")
+            return http.client.HTTPConnection(host, timeout=timeout)
 
-    return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(headers=headers))
+    headers = []
+    if login:
+        headers.append(("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode("ascii")))
+    base = "http://localhost" if url.startswith("unix://") else url.rstrip("/")
+    return xmlrpc.client.ServerProxy(base + "/RPC2", transport=Transport(headers=headers))
 
 
 def _supervisor_address(daemon: _proc.Process) -> tuple[str, tuple[str, str] | None]:

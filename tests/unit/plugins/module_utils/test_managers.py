@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils import _managers
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command, supervisor_program
+from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command, Supervisor, supervisor_program
 from ansible_collections.fleetops.airflow.plugins.module_utils._proc import Process
 
 
@@ -65,6 +66,18 @@ def test_where_supervisord_listens(tmp_path: Path, text: str, url: str, login: t
     conf.write_text(text)
     daemon = Process(1, 0, 0.0, 0, ["/usr/bin/python3", "/usr/bin/supervisord", "-c", str(conf)])
     assert _managers._supervisor_address(daemon) == (url.format(here=tmp_path), login)
+
+
+def test_a_supervisord_that_hangs_does_not_hold_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Supervisor._call, "__kwdefaults__", {"timeout": 0.2})
+    conf = tmp_path / "supervisord.conf"
+    conf.write_text("[unix_http_server]\nfile=%(here)s/s\n")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        daemon = Process(4711, 0, 0.0, 0, ["/usr/bin/supervisord", "-c", str(conf)])
+        with pytest.raises(AirflowError, match=r"supervisord \(pid 4711\) cannot be reached: timed out"):
+            Supervisor(daemon, "airflow-webserver").exists()
 
 
 def test_a_supervisord_that_listens_nowhere(tmp_path: Path) -> None:
