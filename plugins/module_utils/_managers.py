@@ -218,9 +218,10 @@ def _supervisor_rpc(url: str, login: tuple[str, str] | None, timeout: float) -> 
 
     class Transport(xmlrpc.client.Transport):
         def make_connection(self, host: Any) -> http.client.HTTPConnection:
-            if url.startswith("unix://"):
-                return UnixConnection("localhost")
-            return http.client.HTTPConnection(host, timeout=timeout)
+            unix = url.startswith("unix://")
+            connection = UnixConnection("localhost") if unix else http.client.HTTPConnection(host, timeout=timeout)
+            self._connection = host, connection  # where close() looks for it
+            return connection
 
     headers = []
     if login:
