@@ -23,8 +23,6 @@ class Manager(Protocol):
     ``between`` runs while the server is down, where the manager lets anybody in there.
     """
 
-    description: str
-
     def restart(self, between: Callable[[], None], timeout: float) -> None:
         """Stop the server and start it. Does not wait for its health.
 
@@ -47,7 +45,6 @@ class Command:
     """A command of the user's that restarts the server, run by /bin/sh."""
 
     def __init__(self, command: str) -> None:
-        self.description = "restart_command"
         self._command = command
 
     def restart(self, between: Callable[[], None], timeout: float) -> None:  # noqa: ARG002 - nobody gets in there
@@ -90,7 +87,6 @@ class Supervisor:
     """
 
     def __init__(self, daemon: _proc.Process, program: str) -> None:
-        self.description = "supervisor program %s" % program
         self.name = program
         self.daemon = daemon
         self._url, self._login = _supervisor_address(daemon)

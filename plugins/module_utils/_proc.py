@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
 _LISTEN = "0A"
 
@@ -105,12 +105,12 @@ def is_within(pid: int, ancestor: int) -> bool:
     return False
 
 
-def listeners(port: int, among: Iterable[int] | None = None) -> list[int]:
-    """The pids that hold a socket listening on this TCP port: all that may be looked into, or those ``among``."""
+def listeners(port: int) -> list[int]:
+    """The pids that hold a socket listening on this TCP port: of those that may be looked into."""
     sockets = {"socket:[%s]" % inode for inode in _listening_inodes(port)}
     if not sockets:
         return []
-    pids = among if among is not None else (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     return [pid for pid in pids if not sockets.isdisjoint(_open_files(pid))]
 
 

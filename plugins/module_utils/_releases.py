@@ -180,6 +180,12 @@ def override(era: Era, environment: Mapping[str, str]) -> tuple[str, str] | None
     return None
 
 
+def backends_read(era: Era, cfg: Cfg, environment: Mapping[str, str]) -> list[str]:
+    """What a server with this file and this environment makes of them."""
+    overriding = override(era, environment)
+    return effective_backends(era, split_backends(overriding[1]) if overriding else backends_in_file(era, cfg))
+
+
 def takes_passwords(era: Era, backends: list[str]) -> bool:
     """Whether a request with a username and a password gets through these backends, as far as is known of them.
 

@@ -230,7 +230,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     SECTION,
     Era,
     backends_in_file,
-    effective_backends,
+    backends_read,
     override,
     resolve_backends,
     same_backends,
@@ -247,15 +247,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     )
     host, era = outcome.host, outcome.host.era
     overriding = override(era, host.environment)
-    in_force = None
-    if outcome.current:
-        said = split_backends(overriding[1]) if overriding else backends_in_file(era, outcome.after)
-        in_force = effective_backends(era, said)
     result = {
         "changed": outcome.changed,
         "before": backends_in_file(era, outcome.before),
         "after": backends_in_file(era, outcome.after),
-        "in_force": in_force,
+        "in_force": backends_read(era, outcome.after, host.environment) if outcome.current else None,
         "restarted": outcome.restarted,
         "restart_pending": outcome.restart_pending,
         "restart_reason": outcome.restart_reason,

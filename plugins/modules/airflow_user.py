@@ -107,10 +107,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
-    backends_in_file,
-    effective_backends,
-    override,
-    split_backends,
+    backends_read,
     takes_passwords,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import base_url
@@ -143,9 +140,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     refused = _health.refused_login(url, (username, password), tls)
     if not refused:
         return {"changed": False, "created": False, "password_changed": False, "login_proved": True}
-    overriding = override(host.era, host.server.environment) if host.server else None
-    configured = split_backends(overriding[1]) if overriding else backends_in_file(host.era, cfg)
-    backends = effective_backends(host.era, configured)
+    backends = backends_read(host.era, cfg, host.environment)
     told = takes_passwords(host.era, backends)  # else the refusal says nothing about this user
 
     exists = _exists(host, username) if module.check_mode else not _create(host, parameters)
