@@ -33,6 +33,22 @@ def interpreter_of(executable: str) -> str | None:
     return None
 
 
+def interpreter_behind(mapped_files: list[str]) -> str | None:
+    """The Python of the environment whose compiled modules a process has loaded.
+
+    A process that has overwritten its arguments tells no more than this: its program is the base interpreter of the
+    environment.
+    """
+    for path in mapped_files:
+        prefix, separator, _rest = path.partition("/site-packages/")
+        if separator:
+            for name in ("python3", "python"):
+                python = os.path.join(os.path.dirname(os.path.dirname(prefix)), "bin", name)
+                if os.access(python, os.X_OK):
+                    return python
+    return None
+
+
 def version_beside(interpreter: str) -> str | None:
     """The release whose package metadata lies where this interpreter imports from.
 

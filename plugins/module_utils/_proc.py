@@ -66,12 +66,19 @@ def send_signal(process: Process, number: int) -> None:
 
 
 def environment(pid: int) -> dict[str, str] | None:
-    """What the process was started with. None if it may not be read; gunicorn overwrites its own."""
+    """What the process was started with. None if it may not be read.
+
+    Of a process that has overwritten it, it is what the process itself sees.
+    """
     try:
         with open("/proc/%d/environ" % pid, "rb") as file:
             data = file.read()
     except OSError:
         return None
+    if not data.strip(b"\0 "):
+        from ansible_collections.fleetops.airflow.plugins.module_utils import _memory
+
+        return _memory.environment(pid)
     pairs = (part.partition("=") for part in data.decode("utf-8", "surrogateescape").split("\0"))
     return {name: value for name, separator, value in pairs if separator}
 
@@ -117,6 +124,13 @@ def listeners(port: int) -> list[int]:
 def is_listened_on(port: int) -> bool:
     """Whether any process of this network namespace listens on the port, visible to us or not."""
     return bool(_listening_inodes(port))
+
+
+def mapped_files(pid: int) -> list[str]:
+    """The files in the process's memory: its program and the libraries that it has loaded."""
+    lines = _read("/proc/%d/maps" % pid).decode("utf-8", "surrogateescape").splitlines()
+    fields = (line.split(None, 5) for line in lines)
+    return sorted({parts[5] for parts in fields if len(parts) == 6 and parts[5].startswith("/")})
 
 
 def regular_outputs(pid: int) -> list[str]:

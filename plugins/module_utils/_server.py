@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import Callable, Mapping, NamedTuple
@@ -15,10 +16,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
     airflow_home,
     config_path,
+    interpreter_behind,
     interpreter_of,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era
 
+_TITLE = re.compile(r"airflow api_server -- host:(\S*) port:(\d+)\s*$")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CLOCK_TICK = 0.02  # a process's start time is known to the tick below it
 _RECOVERY = 120  # seconds, at least, that a server gets after a rollback
@@ -28,6 +31,7 @@ _LAST_WORDS = 3000  # characters of its log that a failed server is quoted with
 class Server(NamedTuple):
     """A running ``airflow webserver`` or ``airflow api-server``: the parent, not its workers.
 
+    ``process.arguments`` are those of its command line. Airflow 3 overwrites them with a title that has host and port.
     Airflow's other processes cannot be told apart: they overwrite what they were started with.
     """
 
@@ -40,7 +44,11 @@ class Server(NamedTuple):
     def interpreter(self) -> str | None:
         script = next((part for part in self.process.arguments[1:2] if os.path.isabs(part)), None)
         python = self.process.arguments[0]
-        return (interpreter_of(script) if script else None) or (python if os.path.isabs(python) else None)
+        return (
+            (interpreter_of(script) if script else None)
+            or (python if os.path.isabs(python) else None)
+            or interpreter_behind(_proc.mapped_files(self.process.pid))
+        )
 
     def __str__(self) -> str:
         return "pid %d, started %s, reads %s" % (self.process.pid, moment(self.process.started), self.cfg_path)
@@ -49,7 +57,7 @@ class Server(NamedTuple):
 def running_servers() -> list[Server]:
     """The servers of this host whose environment we may read (as root: all)."""
     found = []
-    for process in _proc.processes(mentioning=b"airflow"):
+    for process in map(_untitled, _proc.processes(mentioning=b"airflow")):
         environment = _proc.environment(process.pid) if _is_server(process.arguments) else None
         if environment is None:
             continue
@@ -59,6 +67,15 @@ def running_servers() -> list[Server]:
         path = os.path.realpath(os.path.join(folder, config_path(environment, user_home)))
         found.append(Server(process, environment, home, path))
     return found
+
+
+def _untitled(process: _proc.Process) -> _proc.Process:
+    """The process with the arguments that stand in the title of Airflow 3's server."""
+    title = _TITLE.match(process.arguments[0]) if process.arguments else None
+    if not title:
+        return process
+    host, port = title.groups()
+    return process._replace(arguments=["python", "airflow", "api-server", "--host", host, "--port", port])
 
 
 def _is_server(arguments: list[str]) -> bool:

@@ -78,15 +78,17 @@ def _initialise(installation: Installation, home: Path) -> None:
     home.mkdir(mode=0o700)
     (home / "tmp").mkdir()
     # Any command writes airflow.cfg when there is none, and writes AIRFLOW__* variables into it: have none.
-    write_cfg = [str(installation.executable), "config", "get-value", "core", "executor"]
-    _run(write_cfg, home, _bare_environment(installation, home))
+    generation = installation.release.generation
+    write_cfg = ("version",) if generation == "1.10" else ("config", "get-value", "core", "executor")
+    _run([str(installation.executable), *write_cfg], home, _bare_environment(installation, home))
     users = {name: secrets.token_urlsafe(12) for name in USERS}
     order = {
         "migrate": installation.release.migrate,
         "users": [{"username": name, "password": users[name], "role": role} for name, role in USERS.items()],
     }
-    program = Path(__file__).with_name("initialise.py")
-    _run([str(installation.python), str(program)], home, environment(installation, home), json.dumps(order))
+    program = Path(__file__).with_name("initialise_110.py" if generation == "1.10" else "initialise.py")
+    env = {**environment(installation, home), **installation.release.initialise}
+    _run([str(installation.python), str(program)], home, env, json.dumps(order))
     with open(os.open(home / "users.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(users, file)
 

@@ -138,8 +138,9 @@ class Airflow:
 
     def _known_dags(self) -> set[str]:
         database = f"file:{self.home}/airflow.db?mode=ro"
+        table = "dag" if self.installation.release.generation == "1.10" else "serialized_dag"
         with contextlib.closing(sqlite3.connect(database, uri=True, timeout=10)) as connection:
-            return {row[0] for row in connection.execute("SELECT dag_id FROM serialized_dag")}
+            return {row[0] for row in connection.execute(f"SELECT dag_id FROM {table}")}
 
     def _run(self, command: list[str | os.PathLike[str]], check: bool = False) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
