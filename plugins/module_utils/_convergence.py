@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from typing import Any, Callable, Mapping, NamedTuple
 
@@ -23,28 +22,61 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     orphan_of,
     strangers_on,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import (
+    HIDDEN,
+    Setting,
+    edit,
+    is_secret_name,
+    refuse_overrides,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change, locked, uninterrupted
 
-_SECRET_NAME = re.compile(r"(?i)password|secret|(^|_)key$|_conn$|token|broker_url|result_backend")
 # Airflow itself comes first: it puts its plugins folder on sys.path.
 _IMPORT_CHECK = """
 import airflow, importlib, sys
-for name in sys.argv[1:]:
-    module = importlib.import_module(name)
-    for part in ("init_app", "requires_authentication"):
-        if not hasattr(module, part):
-            raise ImportError("%s is no API authentication backend: it has no %s" % (name, part))
+kind, *names = sys.argv[1:]
+for name in names:
+    if kind == "auth manager":
+        from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
+        package, _, cls = name.rpartition(".")
+        found = getattr(importlib.import_module(package), cls, None)
+        if not (isinstance(found, type) and issubclass(found, BaseAuthManager)):
+            raise ImportError("%s is no auth manager: it is no subclass of BaseAuthManager" % name)
+    else:
+        module = importlib.import_module(name)
+        for part in ("init_app", "requires_authentication"):
+            if not hasattr(module, part):
+                raise ImportError("%s is no API authentication backend: it has no %s" % (name, part))
 """
+
+
+# What doc_fragments/converge.py documents.
+CONVERGE_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "restart": {"type": "str", "choices": ["when_needed", "never", "always"], "default": "when_needed"},
+    "service": {"type": "str"},
+    "service_manager": {"type": "str", "choices": ["auto", "supervisor", "command"], "default": "auto"},
+    "restart_command": {"type": "str"},
+    "health_timeout": {"type": "int", "default": 120},
+    "rollback": {"type": "bool", "default": True},
+    "backup": {"type": "bool", "default": False},
+}
+# To be handed to AnsibleModule beside them.
+CONVERGE_RULES: dict[str, Any] = {
+    "required_if": [
+        ("service_manager", "supervisor", ["service"]),
+        ("service_manager", "command", ["restart_command"]),
+    ],
+}
 
 
 class Intent(NamedTuple):
     """What a task wants of the file and of the server.
 
-    ``imports`` are modules that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
+    ``imports`` are backends that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
     server, with its base URL; it raises AirflowError.
     """
 
-    edit: Callable[[Cfg], Cfg]
+    settings: list[Setting]
     imports: Callable[[Cfg], list[str]]
     prove: Callable[[str], None]
 
@@ -60,6 +92,21 @@ class Outcome(NamedTuple):
     current: bool  # whether the running server has read ``after``
     backup_file: str | None
 
+    def result(self) -> dict[str, Any]:
+        """What every module on this engine returns."""
+        result: dict[str, Any] = {
+            "changed": self.changed,
+            "restarted": self.restarted,
+            "restart_pending": self.restart_pending,
+            "restart_reason": self.restart_reason,
+            "rolled_back": False,
+            "airflow_version": self.host.version,
+            "path": self.host.path,
+        }
+        if self.backup_file:
+            result["backup_file"] = self.backup_file
+        return result
+
 
 def converge(
     parameters: Mapping[str, Any],
@@ -70,12 +117,13 @@ def converge(
 ) -> Outcome:
     """Edit, restart, wait for health and prove, as far as each is needed; in check mode only say what would be.
 
-    :param parameters: the task's, of which are used those of HOST_ARGUMENTS, ``restart``, ``service``,
-        ``restart_command``, ``health_timeout``, ``rollback`` and ``backup``.
+    :param parameters: the task's, of which those of HOST_ARGUMENTS and CONVERGE_ARGUMENTS are used.
     :param intent_for: what the task wants of this host; raises AirflowError if it wants what cannot be.
     :param backup: copies the file at a path and returns the copy's path.
     :raises AirflowError: if something is in the way, in which case nothing is changed or everything is put back.
     """
+    if parameters["health_timeout"] < 1:
+        raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
     host = survey(parameters)
     if check_mode:
         return _converge(host, intent_for(host), parameters, True, backup, warn)
@@ -95,7 +143,12 @@ def _converge(
 ) -> Outcome:
     data = _read(host)
     before = Cfg.from_bytes(data, host.path)
-    after = intent.edit(before)
+    refuse_overrides(
+        intent.settings,
+        host.environment,
+        "the server (pid %d)" % host.server.process.pid if host.server else "its service",
+    )
+    after = edit(before, intent.settings)
     edited = after is not before
     url = (parameters["url"] or base_url(host.era, before, host.arguments, host.environment)).rstrip("/")
     tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
@@ -104,7 +157,7 @@ def _converge(
     reason = _restart_reason(host, edited, parameters["restart"] == "always", url, warn)
     restart = reason is not None and parameters["restart"] != "never"
     if edited or restart:
-        _check_imports(host, intent.imports(before), before, warn)
+        _check_imports(host, intent, before, warn)
     restarter = None
     if restart:
         health = _health.ask_health(health_url, 10.0, tls)
@@ -113,7 +166,8 @@ def _converge(
                 "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
                 % (health_url, host.version, health.detail)
             )
-        restarter = _restarter(host, parameters, url, health_url, tls, before, lambda: intent.prove(url))
+        secrets = _secrets(host, before, intent.settings)
+        restarter = _restarter(host, parameters, url, health_url, tls, secrets, lambda: intent.prove(url))
         if restarter is None:
             raise AirflowError(
                 "A restart is needed (%s), and how the server is restarted is not known: no supervisord runs it, and "
@@ -213,7 +267,7 @@ def _restarter(
     url: str,
     health_url: str,
     tls: _health.Tls,
-    cfg: Cfg,
+    secrets: list[str],
     prove: Callable[[], None],
 ) -> Restart | None:
     manager = find_manager(parameters, host)
@@ -229,36 +283,36 @@ def _restarter(
         timeout=parameters["health_timeout"],
         tls=tls,
         prove=prove,
-        secrets=_secrets(host, cfg),
+        secrets=secrets,
     )
 
 
-def _secrets(host: Host, cfg: Cfg) -> list[str]:
+def _secrets(host: Host, cfg: Cfg, settings: list[Setting]) -> list[str]:
     """Values of the file and of the server's environment that a log may not carry into a play, longest first."""
-    settings = {option.name: option.value for option in cfg.options()}
-    if host.server:
-        settings.update(host.server.environment)
-    found = {value for name, value in settings.items() if _SECRET_NAME.search(name) and len(value) >= 4}
+    values = [(option.name, option.value) for option in cfg.options()] + list(host.environment.items())
+    found = {value for name, value in values if is_secret_name(name) and len(value) >= 4}
+    found.update(setting.value for setting in settings if setting.secret and setting.value)
     return sorted(found, key=len, reverse=True)
 
 
-def _check_imports(host: Host, names: list[str], cfg: Cfg, warn: Callable[[str], None]) -> None:
-    """Have Airflow's own interpreter import the modules, as the server's user and in its environment.
+def _check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], None]) -> None:
+    """Have Airflow's own interpreter import the backends, as the server's user and in its environment.
 
     :raises AirflowError: if one cannot be imported: with it the server would not start.
     """
+    names = intent.imports(cfg)
     if not names:
         return
     if not host.interpreter:
         warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
         return
-    done = run_python(host, ["-c", _IMPORT_CHECK, *names])
+    done = run_python(host, ["-c", _IMPORT_CHECK, host.era.kind, *names])
     if done.status != 0:
         said = done.last_line
-        for secret in _secrets(host, cfg):
-            said = said.replace(secret, "********")
+        for secret in _secrets(host, cfg, intent.settings):
+            said = said.replace(secret, HIDDEN)
         raise AirflowError(
             "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
-            "Correct backends, or install what is missing for %s."
+            "Correct the name, or install what is missing for %s."
             % (host.version, ", ".join(names), said, host.interpreter)
         )

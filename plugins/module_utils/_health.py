@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small GET requests from a managed host to its own Airflow, with the standard library alone.
+"""Small requests from a managed host to its own Airflow, with the standard library alone.
 
 A host's Python often has no ``requests``, and importing it costs more than the request does.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -57,11 +56,22 @@ def check_url(url: str) -> None:
         raise AirflowError("url holds a username or a password. Give them as username and password.")
 
 
-def get(url: str, timeout: float, tls: Tls = VERIFIED, login: tuple[str, str] | None = None) -> Answer:
-    """GET ``url`` without following redirects.
+def get(url: str, timeout: float, tls: Tls = VERIFIED, headers: Mapping[str, str] | None = None) -> Answer:
+    """GET ``url`` without following redirects; see ``request``."""
+    return request("GET", url, timeout, tls, headers)
+
+
+def request(
+    method: str,
+    url: str,
+    timeout: float,
+    tls: Tls = VERIFIED,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Answer:
+    """Send one request and read the answer, without following redirects.
 
     :param timeout: seconds for each wait on the network.
-    :param login: username and password, sent as Basic authentication in UTF-8, which Airflow expects.
     :raises Unreachable: if there is no whole HTTP answer.
     """
     import http.client
@@ -73,18 +83,16 @@ def get(url: str, timeout: float, tls: Tls = VERIFIED, login: tuple[str, str] | 
         connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_context(tls))
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
-    headers = {"Accept": "application/json", "Connection": "close"}
-    if login:
-        headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode("utf-8")).decode("ascii")
+    path = parts.path + ("?" + parts.query if parts.query else "")
     try:
-        connection.request("GET", parts.path + ("?" + parts.query if parts.query else ""), headers=headers)
+        connection.request(method, path, body, {"Accept": "application/json", "Connection": "close", **(headers or {})})
         response = connection.getresponse()
-        body = response.read(_MOST_BYTES)
+        data = response.read(_MOST_BYTES)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable("%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__) from None
     finally:
         connection.close()
-    return Answer(response.status, response.getheader("Content-Type") or "", body, response.getheader("Location") or "")
+    return Answer(response.status, response.getheader("Content-Type") or "", data, response.getheader("Location") or "")
 
 
 def _context(tls: Tls) -> Any:
@@ -112,25 +120,6 @@ def ask_health(url: str, timeout: float, tls: Tls = VERIFIED) -> Health:
     if answer.status == 200 and status is not None:
         return Health("healthy" if status == "healthy" else "unhealthy", "metadatabase: %s" % status)
     return Health("foreign", describe(answer))
-
-
-def refused_login(url: str, login: tuple[str, str], tls: Tls = VERIFIED) -> str | None:
-    """Why a login is not good for ``url``, as a sentence. None if it is.
-
-    :raises AirflowError: if the answer says nothing about the login.
-    """
-    try:
-        answer = get(url, 30.0, tls, login)
-    except Unreachable as error:
-        raise AirflowError("The login of %s cannot be tried at %s: %s." % (login[0], url, error)) from None
-    if answer.status in (401, 403):
-        return (
-            "%s refuses the login of %s (HTTP %d): the user does not exist, the password is wrong, or the user's role "
-            "may not read DAGs." % (url, login[0], answer.status)
-        )
-    if answer.status != 200 or "json" not in answer.content_type:
-        raise AirflowError("The login of %s cannot be proved: %s answers %s." % (login[0], url, describe(answer)))
-    return None
 
 
 def describe(answer: Answer) -> str:

@@ -54,19 +54,29 @@ def version_beside(interpreter: str) -> str | None:
 
     :raises AirflowError: if there are several, as a half-finished upgrade leaves them.
     """
+    versions = {version for version, _folder in _packages(interpreter)}
+    if len(versions) > 1:
+        raise AirflowError(
+            "Below %s lie several Airflow releases: %s. Say which one runs with airflow_version."
+            % (os.path.dirname(os.path.dirname(interpreter)), ", ".join(sorted(versions)))
+        )
+    return versions.pop() if versions else None
+
+
+def folder_beside(interpreter: str) -> str | None:
+    """The site-packages folder with that metadata, and so with the package."""
+    return next((folder for _version, folder in _packages(interpreter)), None)
+
+
+def _packages(interpreter: str) -> list[tuple[str, str]]:
     prefix = os.path.dirname(os.path.dirname(interpreter))
-    versions = set()
+    found = []
     for pattern in ("lib*/python3*/site-packages", "lib*/python3*/dist-packages", "local/lib/python3*/dist-packages"):
         for path in glob.glob(os.path.join(glob.escape(prefix), pattern, "apache_airflow-*-info")):
             match = _METADATA.search(path)
             if match:
-                versions.add(match.group("version"))
-    if len(versions) > 1:
-        raise AirflowError(
-            "Below %s lie several Airflow releases: %s. Say which one runs with airflow_version."
-            % (prefix, ", ".join(sorted(versions)))
-        )
-    return versions.pop() if versions else None
+                found.append((match.group("version"), os.path.dirname(path)))
+    return found
 
 
 def find_executable(given: str | None, environment: Mapping[str, str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Override, Setting, override
 
 SECTION = "api"
 
@@ -26,6 +27,19 @@ _BACKENDS_2 = {
     "basic_auth": _BACKEND + "basic_auth",
     "google_openid": "airflow.providers.google.common.auth_backend.google_openid",
 }
+_BACKENDS_230 = {**_BACKENDS_2, "session": _BACKEND + "session"}
+_AUTH_MANAGERS_3 = {
+    "simple": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+    "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+}
+_NO_BACKENDS = (
+    "Airflow %s has no API authentication backends: its REST API takes a token that the auth manager gives for a "
+    "username and a password (POST /auth/token)"
+)
+_NO_TOKENS = "The API of Airflow %s takes no tokens and has no auth manager: [api] names authentication backends there"
+# Which options of the modules a release has no place for, and why.
+_LACKS_BEFORE_3 = {"auth_manager": _NO_TOKENS, "jwt_secret": _NO_TOKENS, "jwt_expiration_time": _NO_TOKENS}
+_LACKS_3 = {"backends": _NO_BACKENDS}
 _WEBSERVER_ADDRESS = {
     "host": ("webserver", "web_server_host"),
     "port": ("webserver", "web_server_port"),
@@ -35,70 +49,95 @@ _WEBSERVER_ADDRESS = {
 
 
 class Era(NamedTuple):
-    """A range of releases that configure and serve their REST API alike."""
+    """A range of releases that configure and serve their REST API alike.
+
+    What authenticates its callers stands in ``[section] option``: backends, or from 3.0 on one auth manager.
+    """
 
     name: str
-    since: tuple[int, int]
-    option: str | None  # in [api]; None where the REST API takes no backends
+    since: tuple[int, int, int]
+    section: str
+    option: str
     superseded: tuple[str, ...]  # options of other eras that mean the same and must not stand beside it
     takes_list: bool
-    unset: str  # the backend in force where nothing is set
-    backends: dict[str, str]  # short name -> module
+    kind: str  # what that names
+    unset: str  # what is in force where nothing is set
+    backends: dict[str, str]  # short name -> module, or class of an auth manager
+    lacks: dict[str, str]  # option of a module -> why there is nothing here that it could set
     health_path: str
+    token_path: str | None  # gives a token for a username and a password; None where requests carry these themselves
     login_path: str  # answers 200 to any user with a role worth the name, and never without a login
     server_command: str  # airflow SERVER_COMMAND starts the server of the API
     address: dict[str, tuple[str, str]]  # where the server's host, port, certificate and base URL are configured
 
 
+_ERA_110 = Era(
+    name="1.10.11 to 1.10.15",
+    since=(1, 10, 11),
+    section=SECTION,
+    option="auth_backend",
+    superseded=("auth_backends",),
+    takes_list=False,
+    kind="API authentication backend",
+    unset=_BACKEND + "deny_all",
+    backends={**_COMMON_BACKENDS, "basic_auth": "airflow.contrib.auth.backends.password_auth"},
+    lacks=_LACKS_BEFORE_3,
+    health_path="/health",
+    token_path=None,
+    login_path="/api/experimental/test",
+    server_command="webserver",
+    address=_WEBSERVER_ADDRESS,
+)
 ERAS = (
-    Era(
-        name="1.10",
-        since=(1, 10),
-        option="auth_backend",
-        superseded=("auth_backends",),
-        takes_list=False,
-        unset=_BACKEND + "deny_all",
-        backends={**_COMMON_BACKENDS, "basic_auth": "airflow.contrib.auth.backends.password_auth"},
-        health_path="/health",
-        login_path="/api/experimental/test",
-        server_command="webserver",
-        address=_WEBSERVER_ADDRESS,
-    ),
+    _ERA_110._replace(name="1.10.0 to 1.10.10", since=(1, 10, 0), unset=_BACKEND + "default"),
+    _ERA_110,
     Era(
         name="2.0 to 2.2",
-        since=(2, 0),
+        since=(2, 0, 0),
+        section=SECTION,
         option="auth_backend",
         superseded=("auth_backends",),
         takes_list=False,
+        kind="API authentication backend",
         unset=_BACKEND + "deny_all",
         backends=_BACKENDS_2,
+        lacks=_LACKS_BEFORE_3,
         health_path="/health",
+        token_path=None,
         login_path="/api/v1/dags?limit=1",
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
     ),
     Era(
         name="2.3 to 2.11",
-        since=(2, 3),
+        since=(2, 3, 0),
+        section=SECTION,
         option="auth_backends",
         superseded=("auth_backend",),
         takes_list=True,
+        kind="API authentication backend",
         unset=_BACKEND + "session",
-        backends={**_BACKENDS_2, "session": _BACKEND + "session"},
+        backends=_BACKENDS_230,
+        lacks=_LACKS_BEFORE_3,
         health_path="/health",
+        token_path=None,
         login_path="/api/v1/dags?limit=1",
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
     ),
     Era(
         name="3.x",
-        since=(3, 0),
-        option=None,
+        since=(3, 0, 0),
+        section="core",
+        option="auth_manager",
         superseded=(),
         takes_list=False,
-        unset="",
-        backends={},
+        kind="auth manager",
+        unset=_AUTH_MANAGERS_3["simple"],
+        backends=_AUTH_MANAGERS_3,
+        lacks=_LACKS_3,
         health_path="/api/v2/monitor/health",
+        token_path="/auth/token",
         login_path="/api/v2/dags?limit=1",
         server_command="api-server",
         address={name: ("api", name) for name in ("host", "port", "ssl_cert", "base_url")},
@@ -112,24 +151,29 @@ def era_of(version: str) -> Era:
     """:raises AirflowError: if ``version`` is no Airflow release, or one before 1.10."""
     match = _VERSION.match(version)
     if match:
-        number = (int(match.group(1)), int(match.group(2)))
+        number = (int(match.group(1)), int(match.group(2)), int(match.group(3) or 0))
         for era in reversed(ERAS):
             if number >= era.since:
                 return era
     raise AirflowError("Airflow version %r is none that this collection knows (1.10 and later)." % version)
 
 
-def resolve_backends(era: Era, version: str, names: list[str]) -> list[str]:
-    """Short names and dotted paths as the dotted paths that go into the file of this release.
+def refuse_what_is_lacking(era: Era, version: str, options: list[str]) -> None:
+    """:raises AirflowError: if the release has nothing that one of these options of a module could set."""
+    for option in options:
+        if option in era.lacks:
+            raise AirflowError(
+                "%s is given, and there is nothing for it to set. %s. Leave it out for this host, or pass such hosts "
+                "over with unsupported: skip." % (option, era.lacks[option] % version)
+            )
 
-    :raises AirflowError: for an empty list, a name that this release does not have, a name twice, more than
-        one where the release takes one, and for releases whose API takes no backends.
+
+def backends_setting(era: Era, version: str, names: list[str]) -> Setting:
+    """What authenticates the API's callers, from short names and dotted paths.
+
+    :raises AirflowError: for an empty list, a name that this release does not have, a name twice, and more than
+        one where the release takes one.
     """
-    if era.option is None:
-        raise AirflowError(
-            "Airflow %s has no API authentication backends: its REST API takes a token that the auth manager gives "
-            "for a username and a password (POST /auth/token). Leave this host out of the task." % version
-        )
     if not names:
         raise AirflowError("backends is empty. Name at least one, for instance basic_auth.")
     paths = [_resolved(era, version, name.strip()) for name in names]
@@ -141,7 +185,22 @@ def resolve_backends(era: Era, version: str, names: list[str]) -> list[str]:
             "Airflow %s takes one backend ([api] %s), and %d were given: %s. With a list there the webserver "
             "would not start." % (version, era.option, len(paths), ", ".join(names))
         )
-    return paths
+    return authentication(era, ",".join(paths))
+
+
+def authentication(era: Era, value: str | None = None) -> Setting:
+    """The setting that holds what authenticates the API's callers.
+
+    From 2.3 on the variable of the old option counts as well, and beats even the new option of the file.
+    """
+    return Setting(
+        section=era.section,
+        option=era.option,
+        value=value,
+        superseded=era.superseded,
+        also_in_environment=era.superseded if era.takes_list else (),
+        same=lambda one, other: same_backends(split_backends(one), split_backends(other)),
+    )
 
 
 def _resolved(era: Era, version: str, name: str) -> str:
@@ -150,8 +209,8 @@ def _resolved(era: Era, version: str, name: str) -> str:
     if _DOTTED_PATH.fullmatch(name):
         return name
     raise AirflowError(
-        "%r is no API authentication backend of Airflow %s. Short names there: %s. Any other backend is given by "
-        "its dotted module path." % (name, version, ", ".join(sorted(era.backends)))
+        "%r is no %s of Airflow %s. Short names there: %s. Any other is given by its dotted path."
+        % (name, era.kind, version, ", ".join(sorted(era.backends)))
     )
 
 
@@ -161,37 +220,32 @@ def split_backends(value: str | None) -> list[str]:
 
 
 def backends_in_file(era: Era, cfg: Cfg) -> list[str]:
-    """The backends that the file names; from 2.3 on the old option counts where the new one is missing."""
-    value = cfg.get(SECTION, era.option) if era.option else None
+    """What the file names; from 2.3 on the old option counts where the new one is missing."""
+    value = cfg.get(era.section, era.option)
     if value is None and era.takes_list:
-        value = next((cfg.get(SECTION, name) for name in era.superseded), None)
+        value = next((cfg.get(era.section, name) for name in era.superseded), None)
     return split_backends(value)
 
 
-def override(era: Era, environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """The variable that beats the file in this environment, and its value. Names are case-sensitive.
-
-    From 2.3 on the old name counts as well, and beats even the new option of the file.
-    """
-    names = ([era.option] if era.option else []) + (list(era.superseded) if era.takes_list else [])
-    for variable in ("AIRFLOW__%s__%s" % (SECTION.upper(), name.upper()) for name in names):
-        if variable in environment:
-            return variable, environment[variable]
-    return None
+def backends_override(era: Era, environment: Mapping[str, str]) -> Override | None:
+    """The variable that beats the file in this environment. Names are case-sensitive."""
+    return override(authentication(era), environment)
 
 
 def backends_read(era: Era, cfg: Cfg, environment: Mapping[str, str]) -> list[str]:
     """What a server with this file and this environment makes of them."""
-    overriding = override(era, environment)
-    return effective_backends(era, split_backends(overriding[1]) if overriding else backends_in_file(era, cfg))
+    beats = backends_override(era, environment)
+    return effective_backends(era, split_backends(beats.value) if beats else backends_in_file(era, cfg))
 
 
 def takes_passwords(era: Era, backends: list[str]) -> bool:
     """Whether a request with a username and a password gets through these backends, as far as is known of them.
 
-    ``default`` in front answers for everybody, as nobody.
+    ``default`` in front answers for everybody, as nobody. Both auth managers of Airflow 3 give tokens for passwords.
     """
     known = [_canonical(path) for path in backends]
+    if era.token_path:
+        return bool(known) and known[0] in era.backends.values()
     return era.backends.get("basic_auth") in known and known[0] != era.backends["default"]
 
 
@@ -210,7 +264,7 @@ def effective_backends(era: Era, configured: list[str]) -> list[str]:
     Read in airflow.configuration of 2.3 to 2.11 (``_upgrade_auth_backends`` and the deprecated values).
     """
     if not era.takes_list:
-        return configured or ([era.unset] if era.unset else [])
+        return configured or [era.unset]
     session = era.backends["session"]
     if configured in ([], [era.backends["deny_all"]]):
         return [session]

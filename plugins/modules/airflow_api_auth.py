@@ -10,19 +10,21 @@ module: airflow_api_auth
 short_description: Set how Airflow's REST API authenticates its callers, in airflow.cfg and in the running server
 version_added: 0.1.0
 description:
-  - Sets the authentication backends of the REST API in the C([api]) section of C(airflow.cfg), restarts the server
-    when that is needed, waits until it is healthy, and proves the result with a real request if it is given a login.
+  - Sets who may call Airflow's REST API in C(airflow.cfg), restarts the server when that is needed, waits until it is
+    healthy, and proves the result with a real request if it is given a login.
+  - Up to Airflow 2.11 that is the authentication backends in the C([api]) section. Airflow 3 has an auth manager
+    instead, which gives tokens for passwords. One task can say both, for hosts of either kind.
   - It is one transaction. Where the server does not come up healthy with the change, or refuses the login, the file is
     put back as it was, byte by byte, and the server is restarted with it.
   - What counts is what the running server does. A file that is right is not enough if the server was started before
     the file was changed, or if an environment variable overrides it.
   - A run without a change starts no program on the host.
-  - Complete for Airflow 2.3 to 2.11.
 author:
   - fleetops.airflow contributors (@fleetops)
 extends_documentation_fragment:
   - fleetops.airflow.attributes
   - fleetops.airflow.host
+  - fleetops.airflow.converge
 attributes:
   check_mode:
     support: full
@@ -37,64 +39,48 @@ attributes:
 options:
   backends:
     description:
-      - The backends in the order in which Airflow asks them.
-      - Short names are V(basic_auth), V(session), V(kerberos_auth), V(default), V(deny_all) and V(google_openid). Any
-        other backend is given by its dotted module path.
+      - For Airflow up to 2.11, the backends in the order in which Airflow asks them. Up to 2.2 it takes one.
+      - Short names are V(basic_auth), V(session) (from 2.3 on), V(kerberos_auth), V(default), V(deny_all) and
+        V(google_openid) (from 2.0 on). Any other backend is given by its dotted module path.
       - For callers with a username and a password, V(basic_auth,session) is what you want. With V(session) first
         Airflow challenges browsers for a password as well.
       - Since release 2.3 Airflow itself adds V(session) where it is missing, because its user interface needs it.
     type: list
     elements: str
-    required: true
+  auth_manager:
+    description:
+      - For Airflow 3, what knows the users and gives them tokens. V(simple), V(fab), or the dotted path of a class.
+      - V(fab) needs the package C(apache-airflow-providers-fab), and its tables in Airflow's database
+        (C(airflow db migrate)).
+    type: str
+  jwt_secret:
+    description:
+      - For Airflow 3, the secret that its tokens are signed with. It is never shown.
+      - The scheduler and the DAG processor read it too, and have to be restarted with the server.
+    type: str
+  jwt_expiration_time:
+    description: For Airflow 3, the life of a token in seconds.
+    type: int
+  options:
+    description:
+      - Other options of the section C([api]), with values as they shall stand in the file, for instance
+        V({"maximum_page_limit":\ 500}). An option with the value V(null) is taken out of the file.
+      - A name that the installed release does not describe is an error.
+    type: dict
+  unsupported:
+    description:
+      - What to do where the host's release has no place for O(backends), O(auth_manager), O(jwt_secret) or
+        O(jwt_expiration_time).
+      - V(fail) changes nothing and says why.
+      - V(skip) sets what the release has a place for. Where that is nothing, the host is skipped.
+    type: str
+    choices: [fail, skip]
+    default: fail
   airflow_version:
     description:
       - The Airflow release. Normally found from the package beside the interpreter that runs Airflow.
       - Give it on hosts that get their C(airflow.cfg) before they get Airflow, together with O(restart=never).
     type: str
-  restart:
-    description:
-      - V(when_needed) restarts the server if the file changes, if the server is older than the file, and if it does not
-        run although O(service) or O(restart_command) says how to start it.
-      - V(never) leaves that to a handler; RV(restart_pending) then says that one is needed.
-      - V(always) restarts in any case.
-    type: str
-    choices: [when_needed, never, always]
-    default: when_needed
-  service:
-    description:
-      - The service that runs the server, for supervisor the program as C(supervisorctl status) names it.
-      - Not needed where the running server was started by supervisor itself.
-    type: str
-  service_manager:
-    description:
-      - What restarts the server. V(auto) takes O(restart_command) if it is given, else supervisor.
-    type: str
-    choices: [auto, supervisor, command]
-    default: auto
-  restart_command:
-    description:
-      - A shell command that restarts the server and returns when it has been started, for instance
-        V(systemctl restart airflow-webserver).
-      - It has to stop the server wholly. C(SIGHUP) does not make Airflow 2 read its configuration again.
-    type: str
-  url:
-    description:
-      - The base URL of the server, where its health is asked and the login is proved.
-      - By default that is worked out from the server's own arguments, its environment and C(airflow.cfg).
-      - If it is given, the server has to be healthy there even if there is nothing to change.
-    type: str
-  health_timeout:
-    description: How many seconds the server may take until it is healthy after a restart.
-    type: int
-    default: 120
-  rollback:
-    description: Whether to put the file back and restart again where the server is not healthy with the change.
-    type: bool
-    default: true
-  backup:
-    description: Whether to keep a copy of the file, with its owner and mode, beside it before it is changed.
-    type: bool
-    default: false
   username:
     description:
       - A user whose login is tried with the result, as a real request to the REST API.
@@ -217,130 +203,133 @@ backup_file:
   sample: /opt/airflow/airflow.cfg.4711.2026-01-31@12:00:00~
 """
 
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
+    CONVERGE_ARGUMENTS,
+    CONVERGE_RULES,
+    Intent,
+    converge,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._options import api_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
-    SECTION,
-    Era,
     backends_in_file,
+    backends_override,
     backends_read,
-    override,
-    resolve_backends,
-    same_backends,
+    backends_setting,
+    refuse_what_is_lacking,
     split_backends,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, shown
+from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import warnings_of
+
+# The options that say what the API's authentication shall be; a release has a place for some of them.
+_WISHES = ("backends", "auth_manager", "jwt_secret", "jwt_expiration_time", "options")
+
+
+class _PassedOver(Exception):
+    """There is nothing that the task could set on this host, and it said that such hosts are to be passed over."""
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
-    if parameters["health_timeout"] < 1:
-        raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
-    outcome = converge(
-        parameters, lambda host: _intent(host, parameters), module.check_mode, module.backup_local, module.warn
-    )
+    settings: list[Setting] = []
+
+    def intent_for(host: Host) -> Intent:
+        settings[:] = _settings(host, parameters, module.warn)
+        return _intent(host, settings, parameters)
+
+    try:
+        outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
+    except _PassedOver as error:
+        return {"changed": False, "skipped": True, "skip_reason": str(error), "msg": str(error)}
     host, era = outcome.host, outcome.host.era
-    overriding = override(era, host.environment)
-    result = {
-        "changed": outcome.changed,
+    for warning in warnings_of(host, outcome.after):
+        module.warn(warning)
+    beats = backends_override(era, host.environment)
+    before, after = shown(outcome.before, outcome.after, settings)
+    return {
+        **outcome.result(),
         "before": backends_in_file(era, outcome.before),
         "after": backends_in_file(era, outcome.after),
         "in_force": backends_read(era, outcome.after, host.environment) if outcome.current else None,
-        "restarted": outcome.restarted,
-        "restart_pending": outcome.restart_pending,
-        "restart_reason": outcome.restart_reason,
-        "rolled_back": False,
-        "airflow_version": host.version,
-        "path": host.path,
-        "section": SECTION,
+        "section": era.section,
         "option": era.option,
-        "overridden_by": overriding[0] if overriding else None,
-        "diff": {
-            "before_header": host.path,
-            "after_header": host.path,
-            "before": _shown(outcome.before, era),
-            "after": _shown(outcome.after, era),
-        },
+        "overridden_by": beats.variable if beats else None,
+        "diff": {"before_header": host.path, "after_header": host.path, "before": before, "after": after},
     }
-    if outcome.backup_file:
-        result["backup_file"] = outcome.backup_file
-    return result
 
 
-def _intent(host: Host, parameters: dict[str, Any]) -> Intent:
+def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None]) -> list[Setting]:
+    """What the task wants of this host's file.
+
+    :raises AirflowError: if it wants what this release does not know.
+    :raises _PassedOver: if there is nothing to be set, and that is all right.
+    """
+    era, version = host.era, host.version
+    given = [name for name in _WISHES if parameters[name] not in (None, "", {})]
+    if not given:
+        raise AirflowError("Nothing to set: give backends, auth_manager or another of %s." % ", ".join(_WISHES[2:]))
+    if parameters["unsupported"] == "fail":
+        refuse_what_is_lacking(era, version, given)
+    elif all(name in era.lacks for name in given):
+        raise _PassedOver("%s: %s. This host was passed over." % (", ".join(given), era.lacks[given[0]] % version))
+    wanted = {name: parameters[name] for name in given if name not in era.lacks}
+
+    settings = []
+    if "backends" in wanted:
+        settings.append(backends_setting(era, version, wanted["backends"]))
+    if "auth_manager" in wanted:
+        settings.append(backends_setting(era, version, [wanted["auth_manager"]]))
+    if "jwt_secret" in wanted:
+        settings.append(Setting("api_auth", "jwt_secret", wanted["jwt_secret"], secret=True))
+    if "jwt_expiration_time" in wanted:
+        settings.append(Setting("api_auth", "jwt_expiration_time", str(wanted["jwt_expiration_time"])))
+    return settings + api_options(host, wanted.get("options") or {}, warn)
+
+
+def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any]) -> Intent:
     era = host.era
-    wanted = resolve_backends(era, host.version, parameters["backends"])
-    _refuse_override(host, wanted)
-
-    def edit(cfg: Cfg) -> Cfg:
-        own = cfg.own(SECTION, str(era.option))
-        if not own or not same_backends(split_backends(own.value), wanted):
-            cfg = cfg.with_option(SECTION, str(era.option), ",".join(wanted))
-        for name in era.superseded:
-            cfg = cfg.without_option(SECTION, name)
-        return cfg
 
     def new_backends(cfg: Cfg) -> list[str]:
+        wanted = next((split_backends(setting.value) for setting in settings if setting.option == era.option), [])
         return [path for path in wanted if path not in backends_in_file(era, cfg)]
 
     def prove(url: str) -> None:
         if not parameters["username"]:
             return
         tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
-        login = (parameters["username"], parameters["password"])
-        refused = _health.refused_login(url + era.login_path, login, tls)
+        refused = refused_login(era, url, (parameters["username"], parameters["password"]), tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
-    return Intent(edit, new_backends, prove)
-
-
-def _refuse_override(host: Host, wanted: list[str]) -> None:
-    """:raises AirflowError: if a variable in the server's environment beats the file, and names other backends."""
-    overriding = override(host.era, host.environment)
-    if not overriding or not host.server or same_backends(split_backends(overriding[1]), wanted):
-        return
-    raise AirflowError(
-        "%s=%s in the environment of the server (pid %d) beats airflow.cfg: a change there would do nothing. "
-        "Nothing was changed. Take the variable out of the server's service, restart it, then run this again."
-        % (*overriding, host.server.process.pid),
-        overridden_by=overriding[0],
-    )
-
-
-def _shown(cfg: Cfg, era: Era) -> str:
-    own = [cfg.own(SECTION, name) for name in (str(era.option), *era.superseded)]
-    lines = ["%s = %s\n" % (option.name, option.value) for option in own if option]
-    return "[%s]\n%s" % (SECTION, "".join(lines))
+    return Intent(settings, new_backends, prove)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "backends": {"type": "list", "elements": "str", "required": True},
+            "backends": {"type": "list", "elements": "str"},
+            "auth_manager": {"type": "str"},
+            "jwt_secret": {"type": "str", "no_log": True},
+            "jwt_expiration_time": {"type": "int"},
+            "options": {"type": "dict"},
+            "unsupported": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
             **HOST_ARGUMENTS,
-            "restart": {"type": "str", "choices": ["when_needed", "never", "always"], "default": "when_needed"},
-            "service": {"type": "str"},
-            "service_manager": {"type": "str", "choices": ["auto", "supervisor", "command"], "default": "auto"},
-            "restart_command": {"type": "str"},
-            "health_timeout": {"type": "int", "default": 120},
-            "rollback": {"type": "bool", "default": True},
-            "backup": {"type": "bool", "default": False},
+            **CONVERGE_ARGUMENTS,
             "username": {"type": "str"},
             "password": {"type": "str", "no_log": True},
         },
         required_together=[("username", "password")],
-        required_if=[
-            ("service_manager", "supervisor", ["service"]),
-            ("service_manager", "command", ["restart_command"]),
-        ],
         supports_check_mode=True,
+        **CONVERGE_RULES,
     )
     run_module(module, run)
 

@@ -105,6 +105,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     backends_read,
@@ -134,10 +135,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
     base = parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)
-    url = base.rstrip("/") + host.era.login_path
+    base = base.rstrip("/")
     tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
 
-    refused = _health.refused_login(url, (username, password), tls)
+    refused = refused_login(host.era, base, (username, password), tls)
     if not refused:
         return {"changed": False, "created": False, "password_changed": False, "login_proved": True}
     backends = backends_read(host.era, cfg, host.environment)
@@ -160,7 +161,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if not module.check_mode:
         if exists:
             _set_password(host, username, password)
-        refused = _health.refused_login(url, (username, password), tls) if told else refused
+        refused = refused_login(host.era, base, (username, password), tls) if told else refused
         if refused and told:
             raise AirflowError("User %s has been %s, but %s" % (username, "changed" if exists else "created", refused))
     return {

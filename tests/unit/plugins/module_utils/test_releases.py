@@ -8,10 +8,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     backends_in_file,
+    backends_override,
+    backends_setting,
     effective_backends,
     era_of,
-    override,
-    resolve_backends,
+    refuse_what_is_lacking,
     same_backends,
     split_backends,
     takes_passwords,
@@ -20,6 +21,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 BASIC = "airflow.api.auth.backend.basic_auth"
 SESSION = "airflow.api.auth.backend.session"
 DENY = "airflow.api.auth.backend.deny_all"
+SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 DEFAULT = "airflow.api.auth.backend.default"
 
 
@@ -32,8 +34,8 @@ DEFAULT = "airflow.api.auth.backend.default"
         ("2.3.0", "auth_backends", True),
         ("2.10.5", "auth_backends", True),
         ("2.11.2.dev0", "auth_backends", True),
-        ("3.0.6", None, False),
-        ("4.1", None, False),
+        ("3.0.6", "auth_manager", False),
+        ("3.3.2", "auth_manager", False),
     ],
 )
 def test_era(version: str, option: str | None, takes_list: bool) -> None:
@@ -49,11 +51,12 @@ def test_no_release(version: str) -> None:
 
 def test_short_names_are_those_of_the_release() -> None:
     def resolved(version: str, *names: str) -> list[str]:
-        return resolve_backends(era_of(version), version, list(names))
+        return split_backends(backends_setting(era_of(version), version, list(names)).value)
 
     assert resolved("2.11.2", "basic_auth", "session") == [BASIC, SESSION]
     assert resolved("2.11.2", " my.own ") == ["my.own"]
     assert resolved("2.2.5", "basic_auth") == [BASIC]
+    assert resolved("3.3.2", "simple") == [SIMPLE]
     assert resolved("1.10.15", "basic_auth") == ["airflow.contrib.auth.backends.password_auth"]
     for version, names, message in (
         (
@@ -68,10 +71,19 @@ def test_short_names_are_those_of_the_release() -> None:
         ("2.11.2", ["a.b,c.d"], "is no API"),
         ("2.11.2", ["a..b"], "is no API"),
         ("2.11.2", ["x.1y"], "is no API"),
-        ("3.0.6", ["basic_auth"], "takes a token"),
+        ("3.0.6", ["basic_auth"], "'basic_auth' is no auth manager of Airflow 3.0.6. Short names there: fab, simple"),
     ):
         with pytest.raises(AirflowError, match=message):
             resolved(version, *names)
+
+
+def test_what_a_release_has_no_place_for() -> None:
+    refuse_what_is_lacking(era_of("2.11.2"), "2.11.2", ["backends"])
+    refuse_what_is_lacking(era_of("3.0.6"), "3.0.6", ["auth_manager", "jwt_secret"])
+    with pytest.raises(AirflowError, match=r"backends is given, .* Airflow 3.0.6 has no API authentication backends"):
+        refuse_what_is_lacking(era_of("3.0.6"), "3.0.6", ["auth_manager", "backends"])
+    with pytest.raises(AirflowError, match=r"The API of Airflow 2.2.5 takes no tokens .* unsupported: skip"):
+        refuse_what_is_lacking(era_of("2.2.5"), "2.2.5", ["jwt_secret"])
 
 
 @pytest.mark.parametrize(
@@ -89,6 +101,11 @@ def test_short_names_are_those_of_the_release() -> None:
 def test_what_the_server_makes_of_a_list(configured: list[str], effective: list[str]) -> None:
     assert effective_backends(era_of("2.6.3"), configured) == effective
     assert effective_backends(era_of("2.2.5"), configured[:1]) == (configured[:1] or [DENY])
+
+
+def test_what_is_in_force_where_nothing_is_set() -> None:
+    expected = {"1.10.10": DEFAULT, "1.10.11": DENY, "2.2.5": DENY, "2.3.0": SESSION, "3.3.2": SIMPLE}
+    assert {version: effective_backends(era_of(version), [])[0] for version in expected} == expected
 
 
 def test_what_a_file_says() -> None:
@@ -112,8 +129,8 @@ def test_one_backend_has_two_paths() -> None:
 
 def test_variables_that_beat_the_file() -> None:
     old, new = {"AIRFLOW__API__AUTH_BACKEND": "a"}, {"AIRFLOW__API__AUTH_BACKENDS": "b"}
-    assert override(era_of("2.11.2"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKENDS", "b")
-    assert override(era_of("2.11.2"), old) == ("AIRFLOW__API__AUTH_BACKEND", "a")
-    assert override(era_of("2.2.5"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKEND", "a")
-    assert override(era_of("2.2.5"), new) is None
-    assert override(era_of("2.11.2"), {"airflow__api__auth_backends": "x"}) is None
+    assert backends_override(era_of("2.11.2"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKENDS", "b")
+    assert backends_override(era_of("2.11.2"), old) == ("AIRFLOW__API__AUTH_BACKEND", "a")
+    assert backends_override(era_of("2.2.5"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKEND", "a")
+    assert backends_override(era_of("2.2.5"), new) is None
+    assert backends_override(era_of("2.11.2"), {"airflow__api__auth_backends": "x"}) is None

@@ -1,0 +1,52 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the modules that change airflow.cfg; ``_convergence.CONVERGE_ARGUMENTS`` is their argument spec."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Merged into a module's documentation by C(extends_documentation_fragment)."""
+
+    DOCUMENTATION = r"""
+options:
+  restart:
+    description:
+      - V(when_needed) restarts the server if the file changes, if the server is older than the file, and if it does not
+        run although O(service) or O(restart_command) says how to start it.
+      - V(never) leaves that to a handler; RV(restart_pending) then says that one is needed.
+      - V(always) restarts in any case.
+    type: str
+    choices: [when_needed, never, always]
+    default: when_needed
+  service:
+    description:
+      - The service that runs the server, for supervisor the program as C(supervisorctl status) names it.
+      - Not needed where the running server was started by supervisor itself.
+    type: str
+  service_manager:
+    description:
+      - What restarts the server. V(auto) takes O(restart_command) if it is given, else supervisor.
+    type: str
+    choices: [auto, supervisor, command]
+    default: auto
+  restart_command:
+    description:
+      - A shell command that restarts the server and returns when it has been started, for instance
+        V(systemctl restart airflow-webserver).
+      - It has to stop the server wholly. C(SIGHUP) does not make Airflow 2 read its configuration again.
+    type: str
+  health_timeout:
+    description: How many seconds the server may take until it is healthy after a restart.
+    type: int
+    default: 120
+  rollback:
+    description: Whether to put the file back and restart again where the server is not healthy with the change.
+    type: bool
+    default: true
+  backup:
+    description: Whether to keep a copy of the file, with its owner and mode, beside it before it is changed.
+    type: bool
+    default: false
+"""
