@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import Any, Callable, Mapping, NamedTuple
@@ -13,6 +14,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager, supervised_as, survey
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
+    Address,
     Restart,
     await_healthy,
     base_url,
@@ -73,12 +75,28 @@ class Intent(NamedTuple):
     """What a task wants of the file and of the server.
 
     ``imports`` are backends that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
-    server, with its base URL; it raises AirflowError.
+    server, with its base URL, if there is something to prove; it raises AirflowError.
     """
 
     settings: list[Setting]
     imports: Callable[[Cfg], list[str]]
-    prove: Callable[[str], None]
+    prove: Callable[[str], None] | None
+
+
+class Found(NamedTuple):
+    """The file and the running server, before anything is done."""
+
+    host: Host
+    data: bytes
+    cfg: Cfg
+    url: str  # base URL, without a slash at its end
+    restart_reason: str | None  # why the running server does not do what the file says
+    told: bool  # whether that could be told
+
+    @property
+    def current(self) -> bool:
+        """Whether a running server is known to have read the file as it is."""
+        return self.told and self.restart_reason is None and self.host.server is not None
 
 
 class Outcome(NamedTuple):
@@ -133,6 +151,34 @@ def converge(
         return _converge(host, intent_for(host), parameters, False, backup, warn)
 
 
+def look(parameters: Mapping[str, Any], warn: Callable[[str], None]) -> Found:
+    """Look at this host, without starting a program.
+
+    :param parameters: the task's, of which those of HOST_ARGUMENTS are used.
+    :raises AirflowError: if it cannot be told which file, server or release is meant, or the file cannot be read.
+    """
+    return _found(survey(parameters), parameters, warn)
+
+
+def _found(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], None]) -> Found:
+    data = _read(host)
+    cfg = Cfg.from_bytes(data, host.path)
+    url = _url(host, cfg, parameters)
+    untold: list[str] = []
+    reason = _restart_reason(host, url, untold.append)
+    for why in untold:
+        warn(why)
+    return Found(host, data, cfg, url, reason, not untold)
+
+
+def _url(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> str:
+    return str(parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)).rstrip("/")
+
+
+def _tls(parameters: Mapping[str, Any]) -> _health.Tls:
+    return _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+
+
 def _converge(
     host: Host,
     intent: Intent,
@@ -141,8 +187,8 @@ def _converge(
     backup: Callable[[str], str],
     warn: Callable[[str], None],
 ) -> Outcome:
-    data = _read(host)
-    before = Cfg.from_bytes(data, host.path)
+    found = _found(host, parameters, warn)
+    before, url = found.cfg, found.url
     refuse_overrides(
         intent.settings,
         host.environment,
@@ -150,30 +196,15 @@ def _converge(
     )
     after = edit(before, intent.settings)
     edited = after is not before
-    url = (parameters["url"] or base_url(host.era, before, host.arguments, host.environment)).rstrip("/")
-    tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
-    health_url = url + host.era.health_path
-
-    reason = _restart_reason(host, edited, parameters["restart"] == "always", url, warn)
+    reason = "airflow.cfg changes" if edited else found.restart_reason
+    if parameters["restart"] == "always":
+        reason = reason or "restart is always"
     restart = reason is not None and parameters["restart"] != "never"
     if edited or restart:
         _check_imports(host, intent, before, warn)
     restarter = None
     if restart:
-        health = _health.ask_health(health_url, 10.0, tls)
-        if health.state == "foreign":
-            raise AirflowError(
-                "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
-                % (health_url, host.version, health.detail)
-            )
-        secrets = _secrets(host, before, intent.settings)
-        restarter = _restarter(host, parameters, url, health_url, tls, secrets, lambda: intent.prove(url))
-        if restarter is None:
-            raise AirflowError(
-                "A restart is needed (%s), and how the server is restarted is not known: no supervisord runs it, and "
-                "neither service nor restart_command is given. Nothing was changed. Name one of them, or set "
-                "restart to never and restart it in a handler." % reason
-            )
+        restarter = _restarter(found, after, intent, parameters, str(reason))
     elif parameters["service"] and supervised_as(host.server) != parameters["service"]:
         find_manager(parameters, host)  # tells of a service that does not exist, or is another one
 
@@ -182,7 +213,7 @@ def _converge(
         if edited or restart:
             change(
                 host.real_path,
-                old=data,
+                old=found.data,
                 new=after.text.encode("utf-8"),
                 take_effect=restarter or _nothing,
                 rollback=parameters["rollback"],
@@ -190,8 +221,9 @@ def _converge(
             )
         elif parameters["restart"] != "never":
             if parameters["url"]:
-                await_healthy(health_url, parameters["health_timeout"], tls)
-            intent.prove(url)
+                await_healthy(url + host.era.health_path, parameters["health_timeout"], _tls(parameters))
+            if intent.prove:
+                intent.prove(url)
     return Outcome(
         host=host,
         before=before,
@@ -200,7 +232,7 @@ def _converge(
         restarted=restart,
         restart_pending=reason is not None and not restart,
         restart_reason=reason,
-        current=restart or (reason is None and host.server is not None),
+        current=restart or (found.current and not edited),
         backup_file=backups[0] if backups else None,
     )
 
@@ -217,8 +249,12 @@ def _read(host: Host) -> bytes:
         raise AirflowError("%s cannot be read: %s." % (host.path, error.strerror)) from None
 
 
-def _restart_reason(host: Host, edited: bool, always: bool, url: str, warn: Callable[[str], None]) -> str | None:
-    """Why the running server does not do what the file will say, None if it does (as far as can be seen)."""
+def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str | None:
+    """Why the running server does not do what the file says. None if it does.
+
+    :param untold: told why, if that cannot be told.
+    :raises AirflowError: if the server at ``url`` reads another file.
+    """
     port = loopback_port(url)
     strangers = strangers_on(port, host.server) if port else []
     for other in host.others:
@@ -228,8 +264,6 @@ def _restart_reason(host: Host, edited: bool, always: bool, url: str, warn: Call
                 "Correct path or airflow_home." % (url, other, host.path)
             )
     orphan = orphan_of(host.home, strangers)
-    if edited:
-        return "airflow.cfg changes"
     if orphan:
         return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
             orphan.pid,
@@ -238,7 +272,7 @@ def _restart_reason(host: Host, edited: bool, always: bool, url: str, warn: Call
     if host.server:
         changed = os.stat(host.real_path).st_mtime
         if changed > time.time():
-            warn(
+            untold(
                 "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
                 % (host.path, moment(changed))
             )
@@ -249,41 +283,46 @@ def _restart_reason(host: Host, edited: bool, always: bool, url: str, warn: Call
                 moment(changed),
             )
     elif not port:
-        warn("The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path))
+        untold("The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path))
     elif _proc.is_listened_on(port):
-        warn(
+        untold(
             "What listens on port %d (%s) could not be seen to be the server that reads %s, so whether it has read it "
             "as it is now cannot be told. Run the task with become: true if you do not."
             % (port, ", ".join("pid %d" % stranger.pid for stranger in strangers) or "another user's", host.path)
         )
     else:
         return "the server is not running"
-    return "restart is always" if always else None
+    return None
 
 
-def _restarter(
-    host: Host,
-    parameters: Mapping[str, Any],
-    url: str,
-    health_url: str,
-    tls: _health.Tls,
-    secrets: list[str],
-    prove: Callable[[], None],
-) -> Restart | None:
+def _restarter(found: Found, after: Cfg, intent: Intent, parameters: Mapping[str, Any], reason: str) -> Restart:
+    """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
+    host, tls = found.host, _tls(parameters)
+    health = _health.ask_health(found.url + host.era.health_path, 10.0, tls)
+    if health.state == "foreign":
+        raise AirflowError(
+            "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
+            % (found.url + host.era.health_path, host.version, health.detail)
+        )
     manager = find_manager(parameters, host)
     if manager is None:
-        return None
+        raise AirflowError(
+            "A restart is needed (%s), and how the server is restarted is not known: no supervisord runs it, and "
+            "neither service nor restart_command is given. Nothing was changed. Name one of them, or set "
+            "restart to never and restart it in a handler." % reason
+        )
+    new_url = _url(host, after, parameters)
     return Restart(
         manager=manager,
         server=host.server,
         home=host.home,
         cfg_path=host.real_path,
-        url=url,
-        health_url=health_url,
+        new=Address(new_url, new_url + host.era.health_path),
+        old=Address(found.url, found.url + host.era.health_path),
         timeout=parameters["health_timeout"],
         tls=tls,
-        prove=prove,
-        secrets=secrets,
+        prove=functools.partial(intent.prove, new_url) if intent.prove else None,
+        secrets=_secrets(host, found.cfg, intent.settings),
     )
 
 

@@ -48,6 +48,17 @@ def refused_login(era: Era, base_url: str, login: tuple[str, str], tls: Tls = VE
     return _judged(answer, answer.status == 200 and "json" in answer.content_type, url, username, causes)
 
 
+def open_to_everybody(era: Era, base_url: str, tls: Tls = VERIFIED) -> bool | None:
+    """Whether a request without credentials may read DAGs. None if the answer does not tell."""
+    try:
+        answer = get(base_url + era.login_path, _TIMEOUT, tls)
+    except Unreachable:
+        return None
+    if answer.status in (401, 403):
+        return False
+    return True if answer.status == 200 and "json" in answer.content_type else None
+
+
 def _token(answer: Answer) -> str | None:
     if answer.status != 201:
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, is_secret_name
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -72,6 +73,24 @@ def _interpreters() -> list[str]:
     airflow = find_executable(None, os.environ)
     airflow_python = interpreter_of(airflow) if airflow else None
     return [airflow_python, *found] if airflow_python else found
+
+
+def take_options(module: AnsibleModule, sections: dict[str, Any]) -> dict[str, Any]:
+    """Options of airflow.cfg out of a parameter, which then no longer shows those whose names say that they are secret.
+
+    :param sections: section -> option -> value, a part of ``module.params``; changed.
+    :returns: a copy as it was.
+    """
+    taken = {section: dict(options) if isinstance(options, dict) else options for section, options in sections.items()}
+    for options in sections.values():
+        secret = [option for option in options if is_secret_name(str(option))] if isinstance(options, dict) else []
+        for option in secret:
+            value = str(options[option])
+            if options[option] is not None:
+                options[option] = HIDDEN
+            if len(value) >= 4:  # a shorter one would spoil every text
+                module.no_log_values.add(value)
+    return taken
 
 
 def hide_login_in_url(module: AnsibleModule) -> None:

@@ -177,10 +177,22 @@ def await_healthy(
         pause = min(0.5, pause * 1.5)
 
 
+class Address(NamedTuple):
+    base_url: str
+    health_url: str
+
+    @property
+    def port(self) -> int | None:
+        """The port on this host; None if it is somewhere else."""
+        return loopback_port(self.base_url)
+
+
 class Restart:
     """One restart of the server and the wait until a new, healthy one answers.
 
-    :param url: base URL at which health is asked.
+    The first call is for the changed file, a second one for the old file that has been put back.
+
+    :param new: where the server is with the changed file, and ``old`` where it was: the change may move it.
     :param prove: a last check with the healthy server; raises AirflowError if it fails.
     :param secrets: values that must not appear when the server's log is quoted.
     """
@@ -191,18 +203,17 @@ class Restart:
         server: Server | None,
         home: str,
         cfg_path: str,
-        url: str,
-        health_url: str,
+        new: Address,
+        old: Address,
         timeout: float,
         tls: _health.Tls,
-        prove: Callable[[], None],
+        prove: Callable[[], None] | None,
         secrets: list[str],
     ) -> None:
         self._manager = manager
         self._home = home
         self._cfg_path = cfg_path
-        self._port = loopback_port(url)
-        self._health_url = health_url
+        self._address, self._other = new, old
         self._timeout = timeout
         self._tls = tls
         self._prove = prove
@@ -217,6 +228,8 @@ class Restart:
             self._outputs.add(os.path.join(self._home, "airflow-webserver." + name))
         sizes = {path: os.path.getsize(path) if os.path.isfile(path) else 0 for path in self._outputs}
         self._calls += 1
+        if self._calls == 2:
+            self._address, self._other = self._other, self._address
         old = self._serving()
         begun = time.time()
         try:
@@ -224,14 +237,16 @@ class Restart:
             self._await_health(begun)
         except AirflowError as error:
             raise AirflowError("%s %s" % (error, self._last_words(sizes))) from None
-        if self._calls == 1:  # nobody said that the login is good for the old file as well
+        if self._prove and self._calls == 1:  # nobody said that the login is good for the old file as well
             self._prove()
 
     def _serving(self) -> list[_proc.Process]:
         """The processes that belong to the server now: whatever of them is left when it is down, is an orphan."""
         servers = [server for server in running_servers() if server.cfg_path == self._cfg_path]
         family = [process for server in servers for process in _proc.descendants(server.process.pid)]
-        orphan = orphan_of(self._home, strangers_on(self._port, None)) if self._port else None
+        ports = {address.port for address in (self._address, self._other)}
+        strangers = [stranger for port in ports if port for stranger in strangers_on(port, None)]
+        orphan = orphan_of(self._home, strangers)
         return family + ([orphan, *_proc.descendants(orphan.pid)] if orphan else [])
 
     def _end_leftovers(self, old: list[_proc.Process]) -> None:
@@ -245,12 +260,13 @@ class Restart:
             while any(_proc.is_alive(process) for process in left) and time.monotonic() < patience:
                 time.sleep(0.05)
             patience = time.monotonic() + 5
-        if self._port:
-            strangers = strangers_on(self._port, None)
+        port = self._address.port
+        if port:
+            strangers = strangers_on(port, None)
             if strangers:
                 raise AirflowError(
                     "Port %d is taken by pid %d (%s), which does not belong to this Airflow."
-                    % (self._port, strangers[0].pid, " ".join(strangers[0].arguments[:2]))
+                    % (port, strangers[0].pid, " ".join(strangers[0].arguments[:2]))
                 )
 
     def _await_health(self, begun: float) -> None:
@@ -265,13 +281,14 @@ class Restart:
 
         # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
         timeout = self._timeout if self._calls == 1 else max(self._timeout, _RECOVERY)
-        await_healthy(self._health_url, timeout, self._tls, objection, failure)
+        await_healthy(self._address.health_url, timeout, self._tls, objection, failure)
 
     def _older_than(self, begun: float) -> _proc.Process | None:
         """A process that answers on our port and was there before the restart. Unknown behind a proxy."""
-        if not self._port:
+        port = self._address.port
+        if not port:
             return None
-        processes = [_proc.read_process(pid) for pid in _proc.listeners(self._port)]
+        processes = [_proc.read_process(pid) for pid in _proc.listeners(port)]
         return next((process for process in processes if process and process.started + _CLOCK_TICK < begun), None)
 
     def _last_words(self, sizes: dict[str, int]) -> str:

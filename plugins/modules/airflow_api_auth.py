@@ -217,9 +217,10 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._convergence impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._options import api_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
+    SECTION,
     backends_in_file,
     backends_override,
     backends_read,
@@ -239,7 +240,8 @@ class _PassedOver(Exception):
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    parameters = module.params
+    options = take_options(module, {SECTION: module.params["options"] or {}})[SECTION]
+    parameters = {**module.params, "options": options}
     settings: list[Setting] = []
 
     def intent_for(host: Host) -> Intent:
@@ -303,14 +305,12 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any]) -> 
         return [path for path in wanted if path not in backends_in_file(era, cfg)]
 
     def prove(url: str) -> None:
-        if not parameters["username"]:
-            return
         tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
         refused = refused_login(era, url, (parameters["username"], parameters["password"]), tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
-    return Intent(settings, new_backends, prove)
+    return Intent(settings, new_backends, prove if parameters["username"] else None)
 
 
 def main() -> None:
@@ -329,6 +329,7 @@ def main() -> None:
         },
         required_together=[("username", "password")],
         supports_check_mode=True,
+        no_log=True,  # else the host's system log gets the options before we have seen which ones are secret
         **CONVERGE_RULES,
     )
     run_module(module, run)

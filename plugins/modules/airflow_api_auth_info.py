@@ -1,0 +1,220 @@
+#!/usr/bin/python
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: airflow_api_auth_info
+short_description: Tell how Airflow's REST API authenticates its callers, in airflow.cfg and in the running server
+version_added: 0.1.0
+description:
+  - Reads only. Looks into C(airflow.cfg), the server's process and its environment, and asks the running server two
+    requests without credentials.
+  - It is what C(airflow config get-value) should say and does not, in milliseconds, since no program is started.
+author:
+  - fleetops.airflow contributors (@fleetops)
+extends_documentation_fragment:
+  - fleetops.airflow.attributes
+  - fleetops.airflow.host
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+  idempotent:
+    support: N/A
+seealso:
+  - module: fleetops.airflow.airflow_api_auth
+"""
+
+EXAMPLES = r"""
+- name: Look how the API authenticates its callers
+  fleetops.airflow.airflow_api_auth_info:
+  become: true
+  register: api_auth
+
+- name: Show what is not as it should be
+  ansible.builtin.debug:
+    msg: "{{ api_auth.warnings_found }}"
+  when: api_auth.restart_pending or api_auth.warnings_found
+"""
+
+RETURN = r"""
+airflow_version:
+  description: The Airflow release.
+  returned: success
+  type: str
+  sample: 2.11.2
+path:
+  description: The file that was looked at.
+  returned: success
+  type: str
+  sample: /opt/airflow/airflow.cfg
+section:
+  description: The section that holds what authenticates callers, C(api), or C(core) on Airflow 3.
+  returned: success
+  type: str
+  sample: api
+option:
+  description: The option that this release reads.
+  returned: success
+  type: str
+  sample: auth_backends
+configured:
+  description:
+    - What the source given by RV(source) names, as dotted paths. Empty if nothing is set.
+  returned: success
+  type: list
+  elements: str
+  sample: [airflow.api.auth.backend.basic_auth]
+source:
+  description: Where that comes from, V(file), V(environment) or V(default).
+  returned: success
+  type: str
+  sample: file
+overridden_by:
+  description: The variable in the server's environment that beats the file. V(null) if there is none.
+  returned: success
+  type: str
+  sample: AIRFLOW__API__AUTH_BACKENDS
+effective:
+  description:
+    - What a server of this release makes of it when it starts, with V(session) where Airflow adds it or puts it in the
+      place of V(deny_all).
+  returned: success
+  type: list
+  elements: str
+  sample: [airflow.api.auth.backend.basic_auth, airflow.api.auth.backend.session]
+in_force:
+  description:
+    - What the running server does. V(null) if that cannot be told, as where it does not run or a restart is pending.
+  returned: success
+  type: list
+  elements: str
+  sample: [airflow.api.auth.backend.basic_auth, airflow.api.auth.backend.session]
+restart_pending:
+  description: Whether no server runs that has read the file as it is. V(null) if that cannot be told.
+  returned: success
+  type: bool
+  sample: false
+restart_reason:
+  description: Why a restart is needed. V(null) if none is.
+  returned: success
+  type: str
+  sample: the server (pid 4711, started 2026-01-31T12:00:00Z) is older than airflow.cfg (2026-01-31T13:00:00Z)
+takes_passwords:
+  description:
+    - Whether a caller gets in with a username and a password, on Airflow 3 by way of a token. V(null) if it cannot be
+      told what is in force.
+  returned: success
+  type: bool
+  sample: true
+open_to_everybody:
+  description:
+    - Whether a request without credentials may read DAGs, as it was answered just now. V(null) if the server gave no
+      answer that tells.
+  returned: success
+  type: bool
+  sample: false
+public_role:
+  description:
+    - The role of callers whom nobody has logged in, AUTH_ROLE_PUBLIC of C(webserver_config.py). Empty if it is not set,
+      V(null) if it cannot be told without running that file.
+  returned: success
+  type: str
+  sample: ""
+server:
+  description: The server that reads the file. V(null) if none was found.
+  returned: success
+  type: dict
+  contains:
+    pid:
+      description: Its process.
+      type: int
+    started:
+      description: When it was started, UTC.
+      type: str
+    url:
+      description: The base URL at which it was asked.
+      type: str
+    health:
+      description: V(healthy), V(unhealthy), V(down) or V(foreign), which is an answer that is not Airflow's.
+      type: str
+  sample:
+    pid: 4711
+    started: "2026-01-31T12:00:00Z"
+    url: http://127.0.0.1:8080
+    health: healthy
+warnings_found:
+  description: Settings that are dangerous or not what they seem, as sentences.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.fleetops.airflow.plugins.module_utils import _health
+from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import look
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._login import open_to_everybody
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
+    backends_in_file,
+    backends_override,
+    backends_read,
+    split_backends,
+    takes_passwords,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._server import moment
+from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import public_role, warnings_of
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    found = look(module.params, module.warn)
+    host, cfg, era = found.host, found.cfg, found.host.era
+    tls = _health.Tls(module.params["validate_certs"], module.params["ca_path"])
+    beats = backends_override(era, host.environment)
+    configured = split_backends(beats.value) if beats else backends_in_file(era, cfg)
+    effective = backends_read(era, cfg, host.environment)
+    in_force = effective if found.current else None
+    health = _health.ask_health(found.url + era.health_path, 10.0, tls)
+    return {
+        "changed": False,
+        "airflow_version": host.version,
+        "path": host.path,
+        "section": era.section,
+        "option": era.option,
+        "configured": configured,
+        "source": "environment" if beats else "file" if configured else "default",
+        "overridden_by": beats.variable if beats else None,
+        "effective": effective,
+        "in_force": in_force,
+        "restart_pending": found.restart_reason is not None if found.told else None,
+        "restart_reason": found.restart_reason,
+        "takes_passwords": takes_passwords(era, in_force) if in_force else None,
+        "open_to_everybody": open_to_everybody(era, found.url, tls) if health.state == "healthy" else None,
+        "public_role": public_role(host, cfg),
+        "server": {
+            "pid": host.server.process.pid,
+            "started": moment(host.server.process.started),
+            "url": found.url,
+            "health": health.state,
+        }
+        if host.server
+        else None,
+        "warnings_found": warnings_of(host, cfg),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=HOST_ARGUMENTS, supports_check_mode=True)
+    run_module(module, run)
+
+
+if __name__ == "__main__":
+    main()
