@@ -12,7 +12,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _
 from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, find_manager, supervised_as, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, managers_of, refuse_bystanders, survey
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Address,
     Restart,
@@ -24,6 +24,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     orphan_of,
     strangers_on,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._services import names_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._settings import (
     HIDDEN,
     Setting,
@@ -55,8 +56,12 @@ for name in names:
 # What doc_fragments/converge.py documents.
 CONVERGE_ARGUMENTS: dict[str, dict[str, Any]] = {
     "restart": {"type": "str", "choices": ["when_needed", "never", "always"], "default": "when_needed"},
-    "service": {"type": "str"},
-    "service_manager": {"type": "str", "choices": ["auto", "supervisor", "command"], "default": "auto"},
+    "service": {"type": "list", "elements": "str"},
+    "service_manager": {
+        "type": "str",
+        "choices": ["auto", "systemd", "supervisor", "sysvinit", "command"],
+        "default": "auto",
+    },
     "restart_command": {"type": "str"},
     "health_timeout": {"type": "int", "default": 120},
     "rollback": {"type": "bool", "default": True},
@@ -65,7 +70,7 @@ CONVERGE_ARGUMENTS: dict[str, dict[str, Any]] = {
 # To be handed to AnsibleModule beside them.
 CONVERGE_RULES: dict[str, Any] = {
     "required_if": [
-        ("service_manager", "supervisor", ["service"]),
+        ("service_manager", "sysvinit", ["service"]),
         ("service_manager", "command", ["restart_command"]),
     ],
 }
@@ -75,12 +80,14 @@ class Intent(NamedTuple):
     """What a task wants of the file and of the server.
 
     ``imports`` are backends that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
-    server, with its base URL, if there is something to prove; it raises AirflowError.
+    server, with its base URL, if there is something to prove; it raises AirflowError. ``for_the_api``: whether the change
+    is for the servers of the API, and of no use to other services alone.
     """
 
     settings: list[Setting]
     imports: Callable[[Cfg], list[str]]
     prove: Callable[[str], None] | None
+    for_the_api: bool
 
 
 class Found(NamedTuple):
@@ -192,7 +199,7 @@ def _converge(
     refuse_overrides(
         intent.settings,
         host.environment,
-        "the server (pid %d)" % host.server.process.pid if host.server else "its service",
+        host.environment_of,
     )
     after = edit(before, intent.settings)
     edited = after is not before
@@ -200,13 +207,17 @@ def _converge(
     if parameters["restart"] == "always":
         reason = reason or "restart is always"
     restart = reason is not None and parameters["restart"] != "never"
+    if intent.for_the_api:
+        refuse_bystanders(parameters, host)
+    for server in host.bystanders if restart else []:
+        warn("%s keeps its old configuration: it is not among the services that are restarted." % server)
     if edited or restart:
         _check_imports(host, intent, before, warn)
     restarter = None
     if restart:
         restarter = _restarter(found, after, intent, parameters, str(reason))
-    elif parameters["service"] and supervised_as(host.server) != parameters["service"]:
-        find_manager(parameters, host)  # tells of a service that does not exist, or is another one
+    elif host.server and parameters["service"] and not names_of(host.server) & set(parameters["service"]):
+        managers_of(parameters, host)  # tells of a service that does not exist, or is another one
 
     backups: list[str] = []
     if not check_mode:
@@ -255,6 +266,8 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
     :param untold: told why, if that cannot be told.
     :raises AirflowError: if the server at ``url`` reads another file.
     """
+    if not host.serves:
+        return None
     port = loopback_port(url)
     strangers = strangers_on(port, host.server) if port else []
     for other in host.others:
@@ -298,32 +311,43 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
 def _restarter(found: Found, after: Cfg, intent: Intent, parameters: Mapping[str, Any], reason: str) -> Restart:
     """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
     host, tls = found.host, _tls(parameters)
-    health = _health.ask_health(found.url + host.era.health_path, 10.0, tls)
-    if health.state == "foreign":
+    old = _addresses(host, found.cfg, parameters)
+    for address in old:
+        health = _health.ask_health(address.health_url, 10.0, tls)
+        if health.state == "foreign":
+            raise AirflowError(
+                "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
+                % (address.health_url, host.version, health.detail)
+            )
+    managers = managers_of(parameters, host)
+    if not managers:
         raise AirflowError(
-            "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
-            % (found.url + host.era.health_path, host.version, health.detail)
+            "A restart is needed (%s), and how the server is restarted is not known: neither supervisord nor a unit of "
+            "systemd runs it, and neither service nor restart_command is given. Nothing was changed. Name one of them, "
+            "or set restart to never and restart it in a handler." % reason
         )
-    manager = find_manager(parameters, host)
-    if manager is None:
-        raise AirflowError(
-            "A restart is needed (%s), and how the server is restarted is not known: no supervisord runs it, and "
-            "neither service nor restart_command is given. Nothing was changed. Name one of them, or set "
-            "restart to never and restart it in a handler." % reason
-        )
-    new_url = _url(host, after, parameters)
+    new = _addresses(host, after, parameters)
     return Restart(
-        manager=manager,
-        server=host.server,
+        managers=managers,
+        servers=host.servers,
         home=host.home,
         cfg_path=host.real_path,
-        new=Address(new_url, new_url + host.era.health_path),
-        old=Address(found.url, found.url + host.era.health_path),
+        new=new,
+        old=old,
         timeout=parameters["health_timeout"],
         tls=tls,
-        prove=functools.partial(intent.prove, new_url) if intent.prove else None,
+        prove=functools.partial(intent.prove, new[0].base_url) if intent.prove and new else None,
         secrets=_secrets(host, found.cfg, intent.settings),
     )
+
+
+def _addresses(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> list[Address]:
+    """Where the servers of the API are that belong to the task."""
+    if parameters["url"] or len(host.servers) < 2:
+        urls = [_url(host, cfg, parameters)] if host.serves else []
+    else:
+        urls = [base_url(host.era, cfg, server.process.arguments, server.environment) for server in host.servers]
+    return [Address(url.rstrip("/"), url.rstrip("/") + host.era.health_path) for url in urls]
 
 
 def _secrets(host: Host, cfg: Cfg, settings: list[Setting]) -> list[str]:

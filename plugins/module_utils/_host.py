@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _managers, _proc
+from ansible_collections.fleetops.airflow.plugins.module_utils import _health
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
     airflow_home,
@@ -15,10 +15,20 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._installation imp
     interpreter_of,
     version_beside,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import Era, era_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command, Manager
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era, era_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Server,
     running_servers,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._services import (
+    Definition,
+    Service,
+    definition_of,
+    is_server_of,
+    names_of,
+    service_named,
+    service_of,
 )
 
 # What doc_fragments/host.py documents.
@@ -33,6 +43,9 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+_NO_SERVICE = Definition("the service", [], {}, None)
+
+
 class Host(NamedTuple):
     path: str  # airflow.cfg as the user knows it
     real_path: str  # the same without symbolic links: what is replaced
@@ -40,14 +53,39 @@ class Host(NamedTuple):
     version: str
     era: Era
     interpreter: str | None
-    server: Server | None  # the running server that reads this file, if we can see one
-    arguments: list[str]  # what the server was started with, or will be as far as its service tells
-    others: list[Server]  # the other servers of this host
+    servers: list[Server]  # the running servers that the task means; all read this file
+    bystanders: list[Server]  # running servers that read this file too, and that the task does not mean
+    others: list[Server]  # those that read other files
+    service: Definition  # what the service says of itself, if it is named and its server does not run
+
+    @property
+    def server(self) -> Server | None:
+        """The first of the servers; None where none is to be seen."""
+        return self.servers[0] if self.servers else None
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the server was started with, or will be as far as its service tells."""
+        return self.server.process.arguments if self.server else self.service.arguments
 
     @property
     def environment(self) -> dict[str, str]:
-        """The server's environment; empty where there is none to be seen."""
-        return self.server.environment if self.server else {}
+        """The server's environment, or what is known of the one that its service gives it."""
+        return self.server.environment if self.server else self.service.environment
+
+    @property
+    def environment_of(self) -> str:
+        """Whose environment that is, for a sentence."""
+        if not self.server:
+            return self.service.name
+        names = sorted(names_of(self.server), key=len)
+        return "the server (pid %d%s)" % (self.server.process.pid, ", service %s" % names[0] if names else "")
+
+    @property
+    def serves(self) -> bool:
+        """Whether a server of the API belongs to the task; a named service may be another program of Airflow."""
+        commands = {word for word in self.service.arguments[1:4] if not word.startswith("-")}
+        return bool(self.servers) or not commands or self.era.server_command in commands
 
 
 def survey(parameters: Mapping[str, Any]) -> Host:
@@ -66,20 +104,24 @@ def survey(parameters: Mapping[str, Any]) -> Host:
         if parameters.get(one) and parameters.get(other):
             raise AirflowError("%s and %s are both given. Leave one out." % (one, other))
     servers = running_servers()
-    given, service = _given_path(parameters), parameters.get("service")
-    server = _pick(servers, given, service)
-    path = given or (server.cfg_path if server else config_path(os.environ, os.path.expanduser("~")))
+    given, services = _given_path(parameters), parameters.get("service") or []
+    chosen = _pick(servers, given, services)
+    server = chosen[0] if chosen else None
+    service = _NO_SERVICE
+    if services and not server:
+        kind, real_path = parameters["service_manager"], os.path.realpath(given or "")
+        named = [service_named(name, kind, real_path) for name in services]
+        for known in named:
+            _refuse_other_file(known, servers, given)
+        definitions = [definition_of(known) for known in named]
+        service = next((one for one in definitions if set(one.arguments) & set(SERVER_COMMANDS)), definitions[0])
+    path = given or (server.cfg_path if server else _path_of(service))
     if not os.path.isfile(path):
         raise AirflowError(
             "%s is no file on this host. Name Airflow's configuration file with path, or its folder with "
             "airflow_home.%s" % (path, _list(servers))
         )
-    arguments = server.process.arguments if server else []
-    if service and not server:
-        program = _find_program(service, os.path.realpath(path))
-        _refuse_other_file(program, servers, path)
-        arguments = program.arguments()
-    interpreter = _interpreter(parameters["airflow_executable"], server, arguments)
+    interpreter = _interpreter(parameters["airflow_executable"], server, service.arguments)
     version = parameters["airflow_version"] or (version_beside(interpreter) if interpreter else None)
     if not version:
         raise AirflowError(
@@ -90,92 +132,66 @@ def survey(parameters: Mapping[str, Any]) -> Host:
     return Host(
         path=path,
         real_path=os.path.realpath(path),
-        home=server.home if server else _home(parameters["airflow_home"], path),
+        home=server.home if server else _home(parameters["airflow_home"], path, service),
         version=version,
         era=era_of(version),
         interpreter=interpreter,
-        server=server,
-        arguments=arguments,
-        others=[other for other in servers if other is not server],
+        servers=chosen,
+        bystanders=[one for one in servers if one not in chosen and one.cfg_path == os.path.realpath(path)],
+        others=[one for one in servers if one.cfg_path != os.path.realpath(path)],
+        service=service,
     )
 
 
-def find_manager(parameters: Mapping[str, Any], host: Host) -> _managers.Manager | None:
-    """What restarts the server: the task's command, or the supervisor that runs it. None if there is neither.
+def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
+    """What restarts the server: the task's command, the services that it names, or what runs the server. Empty if
+    there is none of them.
 
-    :raises AirflowError: if a service is named that no supervisor of this host knows.
+    :raises AirflowError: if a service is named that no service manager of this host knows, or that is another one.
     """
     if parameters["restart_command"]:
-        return _managers.Command(parameters["restart_command"])
-    service, server = parameters["service"], host.server
-    actual = supervised_as(server)
-    daemon = _managers.supervisord_of(server.process) if server else None
-    if daemon and actual and service in (None, actual):
-        return _managers.Supervisor(daemon, actual)
-    if not service:
-        return None
-    manager = _find_program(service, host.real_path)
-    if server and actual:
-        raise AirflowError(
-            "The server that reads %s (pid %d) is the supervisor program %s, not %s. Nothing was changed. Correct "
-            "service, path or airflow_home." % (server.cfg_path, server.process.pid, actual, service)
-        )
-    return manager
+        return [Command(parameters["restart_command"])]
+    kind, services, server = parameters["service_manager"], parameters["service"] or [], host.server
+    if not services:
+        found = service_of(server, kind) if server else None
+        return [found] if found else []
+    managers: list[Manager] = [service_named(name, kind, host.real_path) for name in services]
+    actual = sorted(names_of(server), key=len) if server else []
+    if server and actual and not set(actual) & set(services):
+        raise _is_another(server, actual[0], services)
+    return managers
 
 
-def _find_program(service: str, cfg_path: str) -> _managers.Supervisor:
-    """The program in the only supervisord that has it, or that has it and AIRFLOW_HOME for this file."""
-    daemons = _managers.supervisords()
-    candidates, unreachable = [], []
-    for daemon in daemons:
-        candidate = _managers.Supervisor(daemon, service)
-        try:
-            candidates.append((candidate, candidate.exists()))
-        except AirflowError as error:
-            unreachable.append(error)
-    known = [candidate for candidate, exists in candidates if exists]
-    if len(known) > 1:
-        homes = {daemon.pid for daemon in daemons if _is_for(daemon.pid, cfg_path)}
-        known = [candidate for candidate in known if candidate.daemon.pid in homes] or known
-    if len(known) == 1:
-        return known[0]
-    if known:
-        raise AirflowError("Several supervisords of this host have a program %s. Use restart_command." % service)
-    if unreachable:
-        raise unreachable[0]
-    if not candidates:
-        raise AirflowError(
-            "Service %s cannot be restarted: no supervisord runs on this host, or none that this user may see. "
-            "For another service manager use restart_command." % service
-        )
-    programs = sorted({program for candidate, _exists in candidates for program in candidate.programs()})
-    raise AirflowError(
-        "supervisord has no program %s. It has: %s. Correct service." % (service, ", ".join(programs) or "none")
+def refuse_bystanders(parameters: Mapping[str, Any], host: Host) -> None:
+    """:raises AirflowError: if servers read this file, and the task names only services that are none of them."""
+    if host.bystanders and not host.servers and not parameters["restart_command"]:
+        first = host.bystanders[0]
+        names = sorted(names_of(first), key=len) or ["another service"]
+        raise _is_another(first, names[0], parameters["service"] or [])
+
+
+def _is_another(server: Server, actual: str, services: list[str]) -> AirflowError:
+    return AirflowError(
+        "The server that reads %s (pid %d) is %s, not %s. Nothing was changed. Correct service, path or airflow_home."
+        % (server.cfg_path, server.process.pid, actual, " or ".join(services))
     )
 
 
-def _refuse_other_file(program: _managers.Supervisor, servers: list[Server], path: str) -> None:
+def _refuse_other_file(service: Service, servers: list[Server], path: str | None) -> None:
     for server in servers:
-        daemon = _managers.supervisord_of(server.process)
-        if daemon and daemon.pid == program.daemon.pid and supervised_as(server) == program.name:
+        if path and is_server_of(server, service):
             raise AirflowError(
-                "Service %s (pid %d) reads %s, not %s: a change there would do nothing. Nothing was changed. Correct "
-                "path, airflow_home or service." % (program.name, server.process.pid, server.cfg_path, path)
+                "%s (pid %d) reads %s, not %s: a change there would do nothing. Nothing was changed. Correct "
+                "path, airflow_home or service."
+                % (str(service).capitalize(), server.process.pid, server.cfg_path, path)
             )
 
 
-def _is_for(pid: int, cfg_path: str) -> bool:
-    environment = _proc.environment(pid) or {}
-    return os.path.realpath(config_path(environment, environment.get("HOME", "/"))) == cfg_path
-
-
-def supervised_as(server: Server | None) -> str | None:
-    """The program of supervisor that this server is. None if supervisor did not start it itself: what a program
-    starts inherits its environment.
-    """
-    if server and _managers.supervisord_of(server.process):
-        return _managers.supervisor_program(server.environment)
-    return None
+def _path_of(service: Definition) -> str:
+    """The file that a service reads by its own environment, else the one that Airflow would read in ours."""
+    if "AIRFLOW_HOME" in service.environment or "AIRFLOW_CONFIG" in service.environment:
+        return config_path(service.environment, os.path.expanduser("~" + (service.user or "")))
+    return config_path(os.environ, os.path.expanduser("~"))
 
 
 def _given_path(parameters: Mapping[str, Any]) -> str | None:
@@ -186,21 +202,25 @@ def _given_path(parameters: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _pick(servers: list[Server], path: str | None, service: str | None) -> Server | None:
-    """The server that the task means: by its service, by the file it reads, or because it is the only one."""
+def _pick(servers: list[Server], path: str | None, services: list[str]) -> list[Server]:
+    """The servers that the task means: by their services, by the file they read, or because there is only one.
+
+    :raises AirflowError: if that may be several and no service says that all are meant, or if they read several files.
+    """
     chosen = servers
-    if service:
-        chosen = [server for server in servers if _managers.supervisor_program(server.environment) == service]
-    if path and not chosen:  # not started by supervisor itself, or without its environment
+    if services:
+        chosen = [server for server in servers if names_of(server) & set(services)]
+    by_service = bool(services and chosen)
+    if path and not chosen:  # started by something that does not know the name
         chosen = servers
     if path:
         chosen = [server for server in chosen if server.cfg_path == os.path.realpath(path)]
-    if len(chosen) > 1:
+    if len({server.cfg_path for server in chosen}) > 1 or (len(chosen) > 1 and not by_service):
         raise AirflowError(
             "Several servers of Airflow run on this host. Say with path, airflow_home or service which one is "
             "meant.%s" % _list(chosen)
         )
-    return chosen[0] if chosen else None
+    return chosen
 
 
 def _interpreter(executable: str | None, server: Server | None, arguments: list[str]) -> str | None:
@@ -211,11 +231,13 @@ def _interpreter(executable: str | None, server: Server | None, arguments: list[
     return interpreter_of(program) if program else None
 
 
-def _home(given: str | None, path: str) -> str:
+def _home(given: str | None, path: str, service: Definition) -> str:
     if given:
         return os.path.abspath(os.path.expanduser(given))
-    home = airflow_home(os.environ, os.path.expanduser("~"))
-    return home if config_path(os.environ, os.path.expanduser("~")) == path else os.path.dirname(path)
+    for environment in (service.environment, os.environ):
+        if config_path(environment, os.path.expanduser("~")) == path:
+            return airflow_home(environment, os.path.expanduser("~"))
+    return os.path.dirname(path)
 
 
 def _list(servers: list[Server]) -> str:

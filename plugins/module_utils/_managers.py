@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service managers that restart the server, behind one vocabulary."""
+"""What restarts a server: the vocabulary of the service managers, and the simplest of them, a command of the user's."""
 
 from __future__ import annotations
 
@@ -7,71 +7,97 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
-from typing import Any, Callable, Mapping, Protocol
+from typing import NamedTuple, Protocol
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _MOST_OUTPUT = 4000
-_PATIENCE = 10  # seconds that a supervisord may take to answer what it has in its memory
 
 
 class Manager(Protocol):
-    """What the rest needs of a service manager.
+    """One service as its manager knows it. ``str()`` names it for a sentence.
 
-    ``between`` runs while the server is down, where the manager lets anybody in there.
+    ``interposes``: whether anything can be done between its ``stop`` and its ``start``.
     """
 
-    def restart(self, between: Callable[[], None], timeout: float) -> None:
-        """Stop the server and start it. Does not wait for its health.
+    interposes: bool
+
+    def stop(self, timeout: float) -> None:
+        """Stop the service and wait for its end, which may be there already.
+
+        :raises AirflowError: if the manager says that it could not.
+        """
+
+    def start(self, timeout: float) -> None:
+        """Start the service. Does not wait for its health.
 
         :raises AirflowError: if the manager says that it could not.
         """
 
     def failure(self) -> str | None:
-        """Why the manager gave the server up, None while there is hope."""
+        """Why the manager gave the service up since ``start``, None while there is hope."""
 
     def outputs(self) -> list[str]:
-        """Files that the server's output goes to."""
+        """Files that the service's output goes to."""
+
+    def words(self) -> str:
+        """What the service said since ``start``, where the manager keeps that itself."""
 
 
-# supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
-_SHUTDOWN_STATE, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 60, 70
-_GIVEN_UP = {0: "STOPPED", 100: "EXITED", 200: "FATAL"}
+class Ended(NamedTuple):
+    status: int
+    output: str  # its end, standard output and standard error
 
 
-class Command:
-    """A command of the user's that restarts the server, run by /bin/sh."""
+def run(what: str, arguments: list[str], timeout: float) -> Ended:
+    """Run a command to its end.
 
-    def __init__(self, command: str) -> None:
-        self._command = command
-
-    def restart(self, between: Callable[[], None], timeout: float) -> None:  # noqa: ARG002 - nobody gets in there
-        # Output goes to a file: a server started in the background keeps a pipe open for ever.
-        with tempfile.TemporaryFile() as output:
+    :param what: what the command is, for an error.
+    :param timeout: seconds, after which it is killed with its children.
+    :raises AirflowError: if it cannot be started or does not end in time.
+    """
+    # Output goes to a file: a server started in the background keeps a pipe open for ever.
+    with tempfile.TemporaryFile() as output:
+        try:
             # run_command of AnsibleModule waits for everybody who holds the output, and so for the server itself.
             process = subprocess.Popen(  # pylint: disable=ansible-bad-function
-                ["/bin/sh", "-c", self._command],
+                arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 start_new_session=True,
             )
-            try:
-                status = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                raise AirflowError(
-                    "restart_command did not return within %d s and was killed. It has to return when the server "
-                    "has been started." % timeout
-                ) from None
-            if status != 0:
-                output.seek(max(0, output.seek(0, os.SEEK_END) - _MOST_OUTPUT))
-                words = output.read().decode("utf-8", "replace").strip()
-                raise AirflowError("restart_command ended with status %d: %s" % (status, words or "(no output)"))
+        except OSError as error:
+            raise AirflowError("%s cannot be run: %s." % (what, error.strerror)) from None
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise AirflowError("%s did not return within %d s and was killed." % (what, timeout)) from None
+        output.seek(max(0, output.seek(0, os.SEEK_END) - _MOST_OUTPUT))
+        return Ended(status, output.read().decode("utf-8", "replace").strip())
+
+
+class Command:
+    """A command of the user's that restarts the server, run by /bin/sh."""
+
+    interposes = False
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def __str__(self) -> str:
+        return "restart_command"
+
+    def stop(self, timeout: float) -> None:
+        """The command does both."""
+
+    def start(self, timeout: float) -> None:
+        done = run("restart_command, which has to return when it has started the server,", self._words(), timeout)
+        if done.status != 0:
+            raise AirflowError("restart_command ended with status %d: %s" % (done.status, done.output or "no output"))
 
     def failure(self) -> str | None:
         return None
@@ -79,208 +105,8 @@ class Command:
     def outputs(self) -> list[str]:
         return []
 
+    def words(self) -> str:
+        return ""
 
-class Supervisor:
-    """A program of supervisord, spoken to over supervisord's own XML-RPC interface.
-
-    Starting ``supervisorctl``, a Python program, would cost more than the conversation.
-    """
-
-    def __init__(self, daemon: _proc.Process, program: str) -> None:
-        self.name = program
-        self.daemon = daemon
-        self._url, self._login = _supervisor_address(daemon)
-        self._started = 0.0
-
-    def programs(self) -> list[str]:
-        """All programs, as ``supervisorctl status`` names them; none of a supervisord that is shutting down."""
-        import xmlrpc.client
-
-        try:
-            infos = self._call("getAllProcessInfo")
-        except xmlrpc.client.Fault:
-            return []
-        pairs = [(info["group"], info["name"]) for info in infos]
-        return sorted(name if group == name else "%s:%s" % (group, name) for group, name in pairs)
-
-    def exists(self) -> bool:
-        import xmlrpc.client
-
-        try:
-            self._call("getProcessInfo", self.name)
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode in (_BAD_NAME, _SHUTDOWN_STATE):
-                return False
-            raise self._refused("getProcessInfo", fault) from None
-        return True
-
-    def arguments(self) -> list[str]:
-        """The command of the program in words. Empty for an old supervisor, which does not tell."""
-        import shlex
-        import xmlrpc.client
-
-        try:
-            configs = self._call("getAllConfigInfo")
-        except xmlrpc.client.Fault:
-            return []
-        mine = self.name.rpartition(":")[2]
-        return next((shlex.split(config["command"]) for config in configs if config["name"] == mine), [])
-
-    def restart(self, between: Callable[[], None], timeout: float) -> None:
-        import xmlrpc.client
-
-        try:
-            self._call("stopProcess", self.name, timeout=max(timeout, _PATIENCE))
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode != _NOT_RUNNING:
-                raise self._refused("stopProcess", fault) from None
-        between()
-        self._started = time.monotonic()
-        try:
-            self._call("startProcess", self.name, False)
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode != _ALREADY_STARTED:
-                raise self._refused("startProcess", fault) from None
-
-    def failure(self) -> str | None:
-        info = self._call("getProcessInfo", self.name)
-        state = _GIVEN_UP.get(info["state"])
-        if state is None or time.monotonic() - self._started < 0.5:
-            return None
-        reason = info["spawnerr"] or "exit status %s" % info["exitstatus"]
-        return "supervisor says %s (%s)" % (state, reason)
-
-    def outputs(self) -> list[str]:
-        info = self._call("getProcessInfo", self.name)
-        return sorted({path for path in (info["stdout_logfile"], info["stderr_logfile"]) if os.path.isfile(path)})
-
-    def _call(self, method: str, *arguments: Any, timeout: float = _PATIENCE) -> Any:
-        import http.client
-        import xmlrpc.client
-
-        try:
-            with _supervisor_rpc(self._url, self._login, timeout) as rpc:
-                return getattr(rpc.supervisor, method)(*arguments)
-        except xmlrpc.client.ProtocolError as error:
-            raise AirflowError(
-                "supervisord (pid %d) refused the request: HTTP %d %s." % (self.daemon.pid, error.errcode, error.errmsg)
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise AirflowError("supervisord (pid %d) cannot be reached: %s." % (self.daemon.pid, error)) from None
-
-    def _refused(self, method: str, fault: Any) -> AirflowError:
-        return AirflowError("supervisord refused %s of %s: %s." % (method, self.name, fault.faultString))
-
-
-def supervisord_of(process: _proc.Process) -> _proc.Process | None:
-    """The supervisord that started this process itself."""
-    parent = _proc.read_process(process.parent)
-    return parent if parent and _is_supervisord(parent) else None
-
-
-def supervisords() -> list[_proc.Process]:
-    """All supervisord processes of this host."""
-    return [process for process in _proc.processes(mentioning=b"supervisord") if _is_supervisord(process)]
-
-
-def supervisor_program(environment: Mapping[str, str]) -> str | None:
-    """The program name that supervisord put into the environment of what it started."""
-    name, group = environment.get("SUPERVISOR_PROCESS_NAME"), environment.get("SUPERVISOR_GROUP_NAME")
-    if not name:
-        return None
-    return name if not group or group == name else "%s:%s" % (group, name)
-
-
-def _is_supervisord(process: _proc.Process) -> bool:
-    arguments = process.arguments
-    return any(os.path.basename(part) == "supervisord" for part in arguments[:2]) or arguments[1:3] == [
-        "-m",
-        "supervisor.supervisord",
-    ]
-
-
-def _supervisor_rpc(url: str, login: tuple[str, str] | None, timeout: float) -> Any:
-    """A client for the interface that a supervisord opens, with a limit in seconds for each wait on it."""
-    import base64
-    import http.client
-    import socket
-    import xmlrpc.client
-
-    class UnixConnection(http.client.HTTPConnection):
-        def connect(self) -> None:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(timeout)
-            self.sock.connect(url[len("unix://") :])
-
-    class Transport(xmlrpc.client.Transport):
-        def make_connection(self, host: Any) -> http.client.HTTPConnection:
-            unix = url.startswith("unix://")
-            connection = UnixConnection("localhost") if unix else http.client.HTTPConnection(host, timeout=timeout)
-            self._connection = host, connection  # where close() looks for it
-            return connection
-
-    headers = []
-    if login:
-        headers.append(("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode("ascii")))
-    base = "http://localhost" if url.startswith("unix://") else url.rstrip("/")
-    return xmlrpc.client.ServerProxy(base + "/RPC2", transport=Transport(headers=headers))
-
-
-def _supervisor_address(daemon: _proc.Process) -> tuple[str, tuple[str, str] | None]:
-    """The URL of supervisord's interface, and its login where it wants one."""
-    import configparser
-
-    path = _supervisor_config(daemon)
-    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
-    try:
-        with open(path, encoding="utf-8") as file:
-            parser.read_file(file)
-    except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise AirflowError(
-            "The configuration of supervisord (pid %d) cannot be read: %s" % (daemon.pid, error)
-        ) from None
-    variables = {"here": os.path.dirname(path)}
-    variables.update(("ENV_" + name, value) for name, value in (_proc.environment(daemon.pid) or {}).items())
-
-    def option(section: str, name: str) -> str:
-        value = parser.get(section, name, fallback="").strip().strip("\"'")
-        for variable, content in variables.items():
-            value = value.replace("%%(%s)s" % variable, content)
-        return value
-
-    if option("unix_http_server", "file"):
-        section, url = "unix_http_server", "unix://" + option("unix_http_server", "file")
-    elif option("inet_http_server", "port"):
-        host, _colon, port = option("inet_http_server", "port").rpartition(":")
-        section, url = "inet_http_server", "http://%s:%s" % (host if host not in ("", "*") else "127.0.0.1", port)
-    else:
-        raise AirflowError(
-            "%s opens no interface ([unix_http_server] or [inet_http_server]), so supervisord cannot be asked to "
-            "restart anything. Add one, or use restart_command." % path
-        )
-    for source in ("supervisorctl", section):
-        username, password = option(source, "username"), option(source, "password")
-        if username and not password.startswith("{SHA}"):
-            return url, (username, password)
-    return url, None
-
-
-def _supervisor_config(daemon: _proc.Process) -> str:
-    """The file this supervisord reads: its -c option, else the places that supervisor documents."""
-    folder = _proc.working_directory(daemon.pid) or "/"
-    arguments = daemon.arguments
-    for position, argument in enumerate(arguments):
-        if argument in ("-c", "--configuration") and position + 1 < len(arguments):
-            return os.path.join(folder, arguments[position + 1])
-        if argument.startswith("--configuration="):
-            return os.path.join(folder, argument.partition("=")[2])
-    prefix = os.path.dirname(os.path.dirname(next((part for part in arguments if part.endswith("/supervisord")), "//")))
-    candidates = [
-        os.path.join(prefix, "etc/supervisord.conf"),
-        os.path.join(prefix, "supervisord.conf"),
-        os.path.join(folder, "supervisord.conf"),
-        os.path.join(folder, "etc/supervisord.conf"),
-        "/etc/supervisord.conf",
-        "/etc/supervisor/supervisord.conf",
-    ]
-    return next((path for path in candidates if os.path.isfile(path)), candidates[-1])
+    def _words(self) -> list[str]:
+        return ["/bin/sh", "-c", self._command]

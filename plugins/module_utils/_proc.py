@@ -87,6 +87,15 @@ def working_directory(pid: int) -> str | None:
     return _link("/proc/%d/cwd" % pid)
 
 
+def control_group(pid: int) -> str:
+    """The path of the process's control group as systemd knows it; "" where there is none."""
+    groups = {}
+    for line in _read("/proc/%d/cgroup" % pid).decode("utf-8", "surrogateescape").splitlines():
+        _number, controllers, path = line.split(":", 2)
+        groups[controllers] = path
+    return groups.get("name=systemd") or groups.get("", "")
+
+
 def descendants(pid: int) -> list[Process]:
     """The process's children and theirs, parents before children."""
     by_parent: dict[int, list[Process]] = {}

@@ -310,7 +310,7 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any]) -> 
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
-    return Intent(settings, new_backends, prove if parameters["username"] else None)
+    return Intent(settings, new_backends, prove if parameters["username"] else None, for_the_api=True)
 
 
 def main() -> None:

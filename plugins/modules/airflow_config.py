@@ -180,7 +180,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             after = backends_in_file(host.era, edit(cfg, settings))
             return [path for path in after if path not in backends_in_file(host.era, cfg)]
 
-        return Intent(settings, new_backends, prove=None)
+        return Intent(settings, new_backends, prove=None, for_the_api=False)
 
     outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
     before, after = shown(outcome.before, outcome.after, settings)

@@ -326,7 +326,10 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
         ({"backends": ["basic_auth", BASIC]}, f"backends names {BASIC} more than once"),
         ({"backends": ["no.such.module"]}, "cannot import no.such.module: ModuleNotFoundError: No module named 'no'"),
         ({"backends": ["json.decoder"]}, "json.decoder is no API authentication backend: it has no init_app"),
-        ({"service": "airflow-webservr"}, "supervisord has no program airflow-webservr. It has: airflow-"),
+        (
+            {"service": "airflow-webservr"},
+            "No service airflow-webservr is known on this host. supervisord has: airflow-",
+        ),
         ({"url": "localhost:8080"}, "is no http:// or https:// URL"),
         ({"url": "http://admin:hunter2@localhost:8080"}, "url holds a username or a password"),
         ({"airflow_executable": "/nowhere/airflow"}, "airflow_executable /nowhere/airflow is no file"),

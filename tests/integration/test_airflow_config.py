@@ -96,7 +96,8 @@ def test_what_a_variable_beats(ansible: Ansible, airflow_as_it_was: Airflow) -> 
         done = run(ansible, airflow, {"core": {"parallelism": 19, "load_examples": value}})
         assert done.failed
         assert done.result["overridden_by"] == "AIRFLOW__CORE__LOAD_EXAMPLES"
-        assert f"AIRFLOW__CORE__LOAD_EXAMPLES=False in the environment of the server (pid {pid})" in done.msg
+        owner = f"the server (pid {pid}, service {airflow.server_program})"
+        assert f"AIRFLOW__CORE__LOAD_EXAMPLES=False in the environment of {owner}" in done.msg
     same = run(ansible, airflow, {"core": {"load_examples": "False"}}, args={"restart": "never"})
     assert not same.failed, same.output
     assert airflow.webserver_pid() == pid

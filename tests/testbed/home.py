@@ -33,8 +33,10 @@ def environment(installation: Installation, home: Path) -> dict[str, str]:
     }
 
 
-def prepare(installation: Installation, home: Path) -> None:
+def prepare(installation: Installation, home: Path, known_as: Path | None = None) -> None:
     """Make ``home`` (missing or empty) a copy of the release's initialised template, made on the first call.
+
+    ``known_as`` is the path by which Airflow will know it, if that is another one.
 
     The template is made once, since that takes half a minute and the copy a fraction of a second.
     """
@@ -55,7 +57,7 @@ def prepare(installation: Installation, home: Path) -> None:
     shutil.copytree(DAGS, home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     # The paths in airflow.cfg are absolute; the database holds none before a scheduler has run.
     cfg = home / "airflow.cfg"
-    cfg.write_bytes(cfg.read_bytes().replace(os.fsencode(template), os.fsencode(home)))
+    cfg.write_bytes(cfg.read_bytes().replace(os.fsencode(template), os.fsencode(known_as or home)))
 
 
 def passwords(home: Path) -> dict[str, str]:

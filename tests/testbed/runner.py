@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,22 @@ class ModuleResult:
 class Ansible:
     """Runs Ansible from ``bin_folder`` with nothing of the user's own configuration.
 
+    ``hosts`` (name -> variables) are managed instead of this machine, by ansible-playbook behind ``prefix``.
     ``folder`` takes everything that is written (secrets too, in files of mode 0600, never in argv);
     ``collections`` is the ANSIBLE_COLLECTIONS_PATH; modules run with ``python`` unless told otherwise.
     """
 
-    def __init__(self, bin_folder: Path, folder: Path, collections: Path, python: Path) -> None:
-        self._ansible_playbook = bin_folder / "ansible-playbook"
+    def __init__(
+        self,
+        bin_folder: Path,
+        folder: Path,
+        collections: Path,
+        python: Path,
+        hosts: Mapping[str, Mapping[str, str]] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self._command = [*prefix, str(bin_folder / "ansible-playbook")]
+        self._hosts = hosts
         self._folder = folder
         self._python = python
         (folder / "ansible.cfg").touch()  # an empty one of our own, so that no other is looked for
@@ -100,7 +110,7 @@ class Ansible:
     ) -> ModuleResult:
         """Run one task. ``env`` adds to Ansible's environment, and with it to the module's."""
         play = {
-            "hosts": "localhost",
+            "hosts": "all",
             "gather_facts": False,
             "become": become,
             "tasks": [{"name": "The module under test", name: dict(args)}],
@@ -129,10 +139,11 @@ class Ansible:
             if isinstance(playbook, str) and "\n" in playbook:
                 (run / "playbook.yml").write_text(playbook, encoding="utf-8")
                 playbook = run / "playbook.yml"
-            inventory = {"ansible_connection": "local", "ansible_python_interpreter": str(python or self._python)}
-            (run / "inventory.json").write_text(json.dumps({"all": {"hosts": {"localhost": inventory}}}))
+            local = {"ansible_connection": "local", "ansible_python_interpreter": str(python or self._python)}
+            hosts = {"localhost": local} if self._hosts is None else self._hosts
+            (run / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
             (run / "vars.json").write_text(json.dumps(dict(extra_vars or {})))
-            command = [str(self._ansible_playbook), "-i", str(run / "inventory.json"), "-e", f"@{run / 'vars.json'}"]
+            command = [*self._command, "-i", str(run / "inventory.json"), "-e", f"@{run / 'vars.json'}"]
             command += ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
             done = subprocess.run(
                 [*command, str(playbook)],

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which service manager runs a server, and under which name."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Union
+
+from ansible_collections.fleetops.airflow.plugins.module_utils import _proc, _supervisor, _systemd, _sysvinit
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._installation import config_path
+from ansible_collections.fleetops.airflow.plugins.module_utils._server import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._supervisor import Supervisor
+from ansible_collections.fleetops.airflow.plugins.module_utils._systemd import Systemd
+from ansible_collections.fleetops.airflow.plugins.module_utils._sysvinit import Sysvinit
+
+Service = Union[Supervisor, Systemd, Sysvinit]
+
+# What may stand between a service manager and the server: it ends when the server does, and has nothing else to do.
+_WRAPPERS = ("bash", "dash", "dumb-init", "env", "ksh", "runuser", "setpriv", "sh", "su", "sudo", "tini", "zsh")
+
+
+class Definition(NamedTuple):
+    """What a service says of itself, for when it does not run. Empty where that is not known."""
+
+    name: str  # for a sentence
+    arguments: list[str]
+    environment: dict[str, str]
+    user: str | None
+
+
+def names_of(server: Server) -> set[str]:
+    """The names under which ``service`` may mean this server."""
+    program = program_of(server)
+    if program:
+        return {program}
+    unit = _systemd.unit_of(server.process)
+    return {unit, unit[: -len(".service")]} if unit else set()
+
+
+def program_of(server: Server) -> str | None:
+    """The program of supervisor that this server is. None if supervisor did not start it itself: what a program
+    starts inherits its environment.
+    """
+    if _supervisor.supervisord_of(server.process):
+        return _supervisor.supervisor_program(server.environment)
+    return None
+
+
+def service_of(server: Server, kind: str) -> Service | None:
+    """What runs this server. None if it was started by hand, or ``kind`` (service_manager) does not allow it."""
+    daemon, program = _supervisor.supervisord_of(server.process), program_of(server)
+    if daemon and program:
+        return Supervisor(daemon, program) if kind in ("auto", "supervisor") else None
+    name = _systemd.unit_of(server.process) if kind in ("auto", "systemd") and _systemd.is_running() else None
+    unit = Systemd(name) if name else None
+    return unit if unit and _is_of(server, unit) else None
+
+
+def service_named(name: str, kind: str, cfg_path: str) -> Service:
+    """The service of this name, whether it runs or not.
+
+    :param kind: the service_manager that the task names, or auto.
+    :param cfg_path: tells programs of several supervisords apart.
+    :raises AirflowError: if no service manager of this host knows the name, or several do.
+    """
+    found: list[Service] = []
+    unreachable: list[AirflowError] = []
+    if kind in ("auto", "supervisor"):
+        found += _programs(name, cfg_path, unreachable)
+    if kind in ("auto", "systemd") and _systemd.is_running():
+        unit = Systemd(name)
+        found += [unit] if unit.exists() else []
+    if kind == "sysvinit" or (kind == "auto" and not _systemd.is_running()):
+        script = Sysvinit(name)
+        found += [script] if script.exists() else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise AirflowError(
+            "Service %s could be %s. Say with service_manager which is meant, or use restart_command."
+            % (name, " or ".join(map(str, found)))
+        )
+    if unreachable:
+        raise unreachable[0]
+    raise AirflowError("No service %s is known on this host. %s Correct service." % (name, _known(kind)))
+
+
+def definition_of(service: Service) -> Definition:
+    if isinstance(service, Systemd):
+        return Definition(str(service), service.arguments(), service.environment(), service.user())
+    arguments = service.arguments() if isinstance(service, Supervisor) else []
+    return Definition(str(service), arguments, {}, None)
+
+
+def is_server_of(server: Server, service: Service) -> bool:
+    """Whether this running server is that very service."""
+    if isinstance(service, Supervisor):
+        daemon = _supervisor.supervisord_of(server.process)
+        return bool(daemon and daemon.pid == service.daemon.pid and program_of(server) == service.name)
+    return isinstance(service, Systemd) and _systemd.unit_of(server.process) == service.unit
+
+
+def _is_of(server: Server, unit: Systemd) -> bool:
+    """Whether the unit is there for this server, and not for what let somebody in who started it by hand."""
+    main = _proc.read_process(unit.main_pid())
+    if main is None or not _proc.is_within(server.process.pid, main.pid):
+        return False
+    if main.pid == server.process.pid:
+        return True
+    program = os.path.basename(main.arguments[0]) if main.arguments else ""
+    return program in _WRAPPERS or any(os.path.basename(part) == "airflow" for part in main.arguments[:3])
+
+
+def _programs(name: str, cfg_path: str, unreachable: list[AirflowError]) -> list[Supervisor]:
+    """The program in the only supervisord that has it, or that has it and AIRFLOW_HOME for this file."""
+    known = []
+    for daemon in _supervisor.supervisords():
+        candidate = Supervisor(daemon, name)
+        try:
+            known += [candidate] if candidate.exists() else []
+        except AirflowError as error:
+            unreachable.append(error)
+    if len(known) > 1:
+        known = [candidate for candidate in known if _is_for(candidate.daemon.pid, cfg_path)] or known
+    return known
+
+
+def _is_for(pid: int, cfg_path: str) -> bool:
+    environment = _proc.environment(pid) or {}
+    return os.path.realpath(config_path(environment, environment.get("HOME", "/"))) == cfg_path
+
+
+def _known(kind: str) -> str:
+    """What there is instead, in sentences."""
+    sentences = []
+    if kind in ("auto", "supervisor"):
+        daemons = _supervisor.supervisords()
+        programs = sorted({program for daemon in daemons for program in Supervisor(daemon, "").programs()})
+        sentences.append("supervisord has: %s." % _list(programs) if daemons else "No supervisord runs here.")
+    if kind in ("auto", "systemd"):
+        running = _systemd.is_running()
+        units = _systemd.units_like("airflow") if running else []
+        sentences.append("Of airflow, systemd has: %s." % _list(units) if running else "systemd does not run here.")
+    if kind == "sysvinit" or (kind == "auto" and not _systemd.is_running()):
+        sentences.append("%s has: %s." % (_sysvinit.FOLDER, _list(_sysvinit.scripts())))
+    return " ".join(sentences)
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""airflow_api_auth over real ssh on a host with a real systemd: units, init scripts, and what was started by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed import hosts, pythons, releases
+from testbed.airflow_host import HOME, PORT, AirflowHost
+from testbed.hosts import Bed
+from testbed.installation import Installer, find_uv
+from testbed.runner import Ansible, ModuleResult
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MODULE = "fleetops.airflow.airflow_api_auth"
+BASIC = "airflow.api.auth.backend.basic_auth"
+SESSION = "airflow.api.auth.backend.session"
+UNIT = "airflow-webserver"
+WANTED = {"backends": ["basic_auth", "session"]}
+# Until now this is where PATH leads in all of Debian.
+SYSTEMCTL = "/usr/bin/systemctl"
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Bed]:
+    why_not = hosts.reason_to_skip()
+    if why_not:
+        pytest.skip(why_not)
+    interpreters = [pythons.find(releases.release(releases.DEFAULT).pythons)]
+    folder = Path(tempfile.mkdtemp(prefix="bed-"))
+    with hosts.bed(folder, 1, hosts.read_only_folders(*interpreters)) as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def airflow(bed: Bed) -> AirflowHost:
+    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
+    airflow = AirflowHost(bed, bed.hosts[0], installer.airflow(releases.release(releases.DEFAULT)))
+    airflow.prepare()
+    airflow.run(f"systemctl start {UNIT}")
+    airflow.wait_healthy()
+    return airflow
+
+
+@pytest.fixture
+def refusing(airflow: AirflowHost) -> Iterator[AirflowHost]:
+    """The API takes no passwords. Afterwards it is so again, the unit runs, and nothing else does."""
+    pristine = airflow.cfg.read_bytes()
+    pid = airflow.main_pid()
+    yield airflow
+    drop_ins = [f"/etc/systemd/system/{UNIT}.service.d", "/etc/default/airflow", "/etc/init.d/airflow-web"]
+    airflow.run(f"rm -rf {' '.join(drop_ins)}; systemctl unmask {UNIT}; systemctl daemon-reload")
+    if airflow.cfg.read_bytes() != pristine or airflow.main_pid() != pid:
+        airflow.run(f"systemctl stop {UNIT} airflow-scheduler; pkill -KILL --uid airflow; rm -f {HOME}/*.pid")
+        airflow.cfg.write_bytes(pristine)
+        airflow.run(f"systemctl reset-failed; systemctl start {UNIT}")
+        airflow.wait_healthy()
+
+
+@pytest.fixture(scope="module")
+def on_host(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+    python = Path(sys.executable)
+    folder = tmp_path_factory.mktemp("ansible-hosts")
+    collections = CHECKOUT / ".build/collections"
+    return Ansible(python.parent, folder, collections, python, hosts=bed.inventory(), prefix=bed.inside())
+
+
+def run(ansible: Ansible, args: dict[str, Any], **options: Any) -> ModuleResult:
+    """Over ssh with connections kept, whose socket needs a short path."""
+    env = {"ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/cp-{os.getpid()}", **options.pop("env", {})}
+    return ansible.module(MODULE, {**WANTED, **args}, env=env, **options)
+
+
+def assert_untouched(airflow: AirflowHost, before: bytes, pid: int) -> None:
+    assert airflow.cfg.read_bytes() == before
+    assert airflow.main_pid() == pid
+    assert airflow.status("/health") == 200
+
+
+def drop_in(airflow: AirflowHost, text: str) -> None:
+    airflow.write(f"/etc/systemd/system/{UNIT}.service.d/test.conf", f"[Service]\n{text}\n")
+    airflow.run("systemctl daemon-reload")
+
+
+def test_the_unit_is_found_and_restarted(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    before, pid = airflow.cfg.read_bytes(), airflow.main_pid()
+    assert airflow.status("/api/v1/dags", "admin") in (401, 403)
+    would = run(on_host, {}, check=True)
+    assert would.changed, would.output
+    assert_untouched(airflow, before, pid)
+
+    did = run(on_host, {"username": "admin", "password": airflow.users["admin"]})
+    assert did.result["restarted"], did.output
+    assert did.result["path"] == str(HOME / "airflow.cfg")
+    assert airflow.main_pid() != pid
+    assert airflow.status("/api/v1/dags", "admin") == 200
+    assert airflow.run(f"stat -c %U {HOME}/airflow.cfg") == "airflow\n"
+
+    # Without a change nothing is started, so systemctl is not either. What would show that, does when it is named.
+    pid, after = airflow.main_pid(), airflow.cfg.read_bytes()
+    airflow.run(f"mv {SYSTEMCTL} {SYSTEMCTL}.real")
+    airflow.write(SYSTEMCTL, f'#!/bin/sh\ntouch /run/asked\nexec {SYSTEMCTL}.real "$@"\n', 0o755)
+    for pipelining in ("False", "True"):
+        for args in ({}, {"service": UNIT}, {"service": f"{UNIT}.service", "service_manager": "systemd"}):
+            again = run(on_host, args, env={"ANSIBLE_PIPELINING": pipelining})
+            assert (again.failed, again.changed) == (False, False), again.output
+    assert airflow.run("ls /run/asked", check=False) == ""
+    assert run(on_host, {"restart": "always"}, check=True).changed
+    assert airflow.run("ls /run/asked") == "/run/asked\n"
+    airflow.run(f"mv {SYSTEMCTL}.real {SYSTEMCTL}")
+    assert_untouched(airflow, after, pid)
+
+
+def test_what_does_not_come_up_is_put_back_with_the_journals_words(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    before = airflow.cfg.read_bytes()
+    module = "def init_app(app):\n    raise RuntimeError('no authentication today')\nrequires_authentication = None\n"
+    airflow.write(f"{HOME}/plugins/breaking/backend.py", module)
+    done = run(on_host, {"backends": ["breaking.backend", "session"], "health_timeout": 15})
+    airflow.run(f"rm -r {HOME}/plugins/breaking")
+    assert done.failed
+    assert done.result["rolled_back"] is True, done.msg
+    assert f"--- the unit {UNIT}.service:" in done.msg
+    assert "no authentication today" in done.msg
+    assert airflow.cfg.read_bytes() == before
+    assert airflow.status("/health") == 200
+
+
+def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    drop_in(airflow, f"Environment=AIRFLOW__API__AUTH_BACKEND={SESSION}")
+    airflow.run(f"systemctl restart {UNIT}")
+    airflow.wait_healthy()
+    before, pid = airflow.cfg.read_bytes(), airflow.main_pid()
+    done = run(on_host, {})
+    assert done.failed
+    owner = f"the server (pid {pid}, service {UNIT})"
+    assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of {owner}" in done.msg
+    assert_untouched(airflow, before, pid)
+
+    # The same where the unit is stopped, so that only what it says of itself can tell.
+    drop_in(airflow, "")
+    airflow.write("/etc/default/airflow", f"# ours\nAIRFLOW__API__AUTH_BACKENDS='{SESSION}'\n")
+    airflow.run(f"systemctl stop {UNIT}")
+    done = run(on_host, {"service": UNIT})
+    assert done.failed
+    assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of the unit {UNIT}.service beats" in done.msg
+    assert airflow.cfg.read_bytes() == before
+    assert airflow.main_pid() == 0
+
+
+def test_a_unit_that_is_stopped_or_failed_is_started(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    airflow.run(f"systemctl kill --signal KILL {UNIT}; systemctl stop {UNIT}")
+    done = run(on_host, {"service": UNIT})
+    assert done.result["restarted"], done.output
+    assert done.result["path"] == str(HOME / "airflow.cfg")  # as the unit says
+    assert airflow.status("/api/v1/dags", "admin") == 200
+
+
+def test_an_orphan_that_systemd_leaves_behind(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    drop_in(airflow, "KillMode=process\nRestart=no")
+    airflow.run(f"systemctl restart {UNIT}")
+    airflow.wait_healthy()
+    orphan = airflow.pid_file()
+    airflow.run(f"kill -HUP {airflow.main_pid()}; sleep 2")
+    assert (airflow.main_pid(), airflow.status("/health")) == (0, 200)
+    done = run(on_host, {"service": UNIT})
+    assert done.result["restarted"], done.output
+    assert airflow.run(f"ls -d /proc/{orphan}", check=False) == ""
+    assert airflow.status("/api/v1/dags", "admin") == 200
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"service": "airflow-webservr"}, "No service airflow-webservr is known on this host."),
+        ({"service": "airflow-webservr"}, "systemd has: airflow-scheduler.service, airflow-webserver.service"),
+        ({"service": "airflow-scheduler"}, f"is {UNIT}, not airflow-scheduler. Nothing was changed."),
+        (
+            {"service": UNIT, "service_manager": "supervisor"},
+            f"No service {UNIT} is known on this host. No super",
+        ),
+        (
+            {"service": UNIT, "service_manager": "sysvinit"},
+            f"No service {UNIT} is known on this host. /etc/ini",
+        ),
+        ({"service_manager": "supervisor"}, "how the server is restarted is not known"),
+    ],
+)
+def test_services_that_are_none(on_host: Ansible, refusing: AirflowHost, args: dict[str, Any], message: str) -> None:
+    before, pid = refusing.cfg.read_bytes(), refusing.main_pid()
+    for check in (True, False):
+        done = run(on_host, args, check=check)
+        assert done.failed
+        assert message in done.msg
+    assert_untouched(refusing, before, pid)
+
+
+def test_a_masked_unit(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    before = airflow.cfg.read_bytes()
+    airflow.run("systemctl mask airflow-other")
+    done = run(on_host, {"service": "airflow-other"})
+    airflow.run("systemctl unmask airflow-other")
+    assert done.failed
+    assert "The unit airflow-other.service cannot be used: systemd says masked." in done.msg
+    assert airflow.cfg.read_bytes() == before
+
+
+def test_what_was_started_by_hand_is_nobodys(on_host: Ansible, refusing: AirflowHost) -> None:
+    """It is in the control group of ssh.service, which must not be restarted for it."""
+    airflow = refusing
+    before, ssh = airflow.cfg.read_bytes(), airflow.main_pid("ssh")
+    command = f"{airflow.installation.executable} webserver --port {PORT} --hostname 0.0.0.0 --workers 1"
+    airflow.run(f"systemctl stop {UNIT}")
+    airflow.run(f"su airflow -c 'AIRFLOW_HOME={HOME} setsid nohup {command} >/dev/null 2>&1 &'")
+    airflow.wait_healthy()
+    done = run(on_host, {})
+    assert done.failed
+    assert "how the server is restarted is not known" in done.msg
+    assert airflow.main_pid("ssh") == ssh
+    assert airflow.cfg.read_bytes() == before
+
+
+def test_an_init_script_that_starts_a_daemon(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    airflow.run(f"systemctl stop {UNIT}")
+    command = f"{airflow.installation.executable} webserver -D --port {PORT} --hostname 0.0.0.0 --workers 1"
+    airflow.write(
+        "/etc/init.d/airflow-web",
+        f"""\
+#!/bin/sh
+monitor={HOME}/airflow-webserver-monitor.pid
+case "$1" in
+  start) su airflow -c 'AIRFLOW_HOME={HOME} {command}' ;;
+  stop)
+    [ -f $monitor ] && pid=$(cat $monitor) && kill $pid 2>/dev/null || exit 0
+    while kill -0 $pid 2>/dev/null; do sleep 0.1; done ;;
+esac
+""",
+        0o755,
+    )
+    airflow.run("/etc/init.d/airflow-web start </dev/null >/dev/null 2>&1")
+    airflow.wait_healthy()
+    args = {"service": "airflow-web", "service_manager": "sysvinit", "airflow_home": str(HOME)}
+    done = run(on_host, args)
+    assert done.result["restarted"], done.output
+    assert airflow.status("/api/v1/dags", "admin") == 200
+    again = run(on_host, args)
+    assert (again.failed, again.changed) == (False, False), again.output
+
+
+def test_several_services_are_restarted_once_each(on_host: Ansible, refusing: AirflowHost) -> None:
+    airflow = refusing
+    airflow.run("systemctl start airflow-scheduler")
+    pids = airflow.main_pid(), airflow.main_pid("airflow-scheduler")
+    done = run(on_host, {"service": [UNIT, "airflow-scheduler"]})
+    assert done.result["restarted"], done.output
+    assert airflow.main_pid() != pids[0]
+    assert airflow.main_pid("airflow-scheduler") not in (0, pids[1])
+    assert airflow.run(f"systemctl show -P NRestarts {UNIT} airflow-scheduler").split() == ["0", "0"]
+    assert airflow.status("/api/v1/dags", "admin") == 200
+    assert not run(on_host, {"service": [UNIT, "airflow-scheduler"]}).changed
