@@ -80,8 +80,8 @@ class Intent(NamedTuple):
     """What a task wants of the file and of the server.
 
     ``imports`` are backends that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
-    server, with its base URL, if there is something to prove; it raises AirflowError. ``for_the_api``: whether the change
-    is for the servers of the API, and of no use to other services alone.
+    server, with its base URL, if there is something to prove; it raises AirflowError. ``for_the_api``: whether the
+    change is for the servers of the API, and of no use to other services alone.
     """
 
     settings: list[Setting]
@@ -210,7 +210,7 @@ def _converge(
     if intent.for_the_api:
         refuse_bystanders(parameters, host)
     for server in host.bystanders if restart else []:
-        warn("%s keeps its old configuration: it is not among the services that are restarted." % server)
+        warn("%s keeps its old configuration: it is not among the services that are restarted." % str(server))
     if edited or restart:
         _check_imports(host, intent, before, warn)
     restarter = None

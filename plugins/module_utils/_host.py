@@ -156,9 +156,10 @@ def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
         found = service_of(server, kind) if server else None
         return [found] if found else []
     managers: list[Manager] = [service_named(name, kind, host.real_path) for name in services]
-    actual = sorted(names_of(server), key=len) if server else []
-    if server and actual and not set(actual) & set(services):
-        raise _is_another(server, actual[0], services)
+    if server and kind != "sysvinit" and not names_of(server) & set(services):
+        actual = service_of(server, "auto")
+        if actual:  # else it was started by hand, and will be in the way of the service that is meant
+            raise _is_another(server, actual, services)
     return managers
 
 
@@ -166,14 +167,13 @@ def refuse_bystanders(parameters: Mapping[str, Any], host: Host) -> None:
     """:raises AirflowError: if servers read this file, and the task names only services that are none of them."""
     if host.bystanders and not host.servers and not parameters["restart_command"]:
         first = host.bystanders[0]
-        names = sorted(names_of(first), key=len) or ["another service"]
-        raise _is_another(first, names[0], parameters["service"] or [])
+        raise _is_another(first, service_of(first, "auto"), parameters["service"] or [])
 
 
-def _is_another(server: Server, actual: str, services: list[str]) -> AirflowError:
+def _is_another(server: Server, actual: Service | None, services: list[str]) -> AirflowError:
     return AirflowError(
         "The server that reads %s (pid %d) is %s, not %s. Nothing was changed. Correct service, path or airflow_home."
-        % (server.cfg_path, server.process.pid, actual, " or ".join(services))
+        % (server.cfg_path, server.process.pid, actual or "no service", " or ".join(services))
     )
 
 

@@ -184,7 +184,7 @@ def test_an_orphan_that_systemd_leaves_behind(on_host: Ansible, refusing: Airflo
     [
         ({"service": "airflow-webservr"}, "No service airflow-webservr is known on this host."),
         ({"service": "airflow-webservr"}, "systemd has: airflow-scheduler.service, airflow-webserver.service"),
-        ({"service": "airflow-scheduler"}, f"is {UNIT}, not airflow-scheduler. Nothing was changed."),
+        ({"service": "airflow-scheduler"}, f"is the unit {UNIT}.service, not airflow-scheduler. Nothing was changed."),
         (
             {"service": UNIT, "service_manager": "supervisor"},
             f"No service {UNIT} is known on this host. No super",
