@@ -277,6 +277,8 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
                 "Correct path or airflow_home." % (url, other, host.path)
             )
     orphan = orphan_of(host.home, strangers)
+    if orphan and host.server and orphan.started >= host.server.process.started:
+        orphan = None  # with `airflow webserver -D` gunicorn is no child of the server that started it
     if orphan:
         return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
             orphan.pid,

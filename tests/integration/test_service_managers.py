@@ -256,7 +256,7 @@ esac
     assert done.result["restarted"], done.output
     assert airflow.status("/api/v1/dags", "admin") == 200
     again = run(on_host, args)
-    assert (again.failed, again.changed) == (False, False), again.output
+    assert (again.failed, again.changed) == (False, False), again.result
 
 
 def test_several_services_are_restarted_once_each(on_host: Ansible, refusing: AirflowHost) -> None:
