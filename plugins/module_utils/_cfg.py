@@ -10,7 +10,7 @@ the old and the new text and has to find exactly the edit that was asked for.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
@@ -97,33 +97,61 @@ class Cfg:
         return list(self._options.values())
 
     def with_option(self, section: str, name: str, value: str) -> Cfg:
-        """The same text with ``name = value`` in ``[section]``; itself where that is so already.
-
-        An option that exists keeps its place, indentation and delimiter. A new one follows a commented
-        default of its own name, else it ends its section; a new section ends the file.
-
-        :raises CfgError: if the value cannot stand on one line, or if lines would be lost that look
-            like options of their own.
-        """
-        if value != value.strip() or "\n" in value or "\r" in value:
-            raise CfgError("%s: a value for [%s] %s is one line without outer spaces." % (self.path, section, name))
-        option = self.own(section, name)
-        if option is None:
-            text = self._inserted(section, name, value)
-        elif option.value == value:
-            return self
-        else:
-            text = self._replaced(option, value)
-        return self._checked(text, section, name, value)
+        """The same text with ``name = value`` in ``[section]``; see ``edited``."""
+        return self.edited([(section, name, value)])
 
     def without_option(self, section: str, name: str) -> Cfg:
-        """The same text without the lines of this option; itself where the section has none of its own."""
+        """The same text without this option; see ``edited``."""
+        return self.edited([(section, name, None)])
+
+    def edited(self, changes: Sequence[tuple[str, str, str | None]]) -> Cfg:
+        """The same text after some changes: (section, option, value), with None for an option that shall not be there.
+
+        Itself where all that is so already. An option that exists keeps its place, indentation and delimiter. A new
+        one follows a commented default of its own name, else it ends its section; a new section ends the file.
+
+        :raises CfgError: if a value cannot be written so that Airflow reads just that, or if lines would be lost that
+            look like options of their own.
+        """
+        cfg, expected = self, self._sections()
+        for section, name, value in changes:
+            if value is None:
+                cfg = cfg._without(section, name)
+                expected.get(section, {}).pop(name, None)
+            else:
+                cfg = cfg._with(section, name, value)
+                expected.setdefault(section, {})[name] = value
+        # Configparser has to have agreed with us on the old text, and to find just the changes in the new one.
+        if cfg is not self and (self._sections() != _parsed(self.text) or expected != _parsed(cfg.text)):
+            raise CfgError(
+                "%s: the lines around %s are written in a way that cannot be edited safely. Nothing was changed. "
+                "Set this by hand." % (self.path, ", ".join("[%s] %s" % change[:2] for change in changes))
+            )
+        return cfg
+
+    def _with(self, section: str, name: str, value: str) -> Cfg:
+        lines = value.split("\n")
+        if any(line != line.strip() or "\r" in line for line in lines):
+            raise CfgError(
+                "%s: the value for [%s] %s has spaces or line breaks around it, which Airflow would not read back."
+                % (self.path, section, name)
+            )
+        if any(not line or line.startswith(("#", ";")) for line in lines[1:]):
+            raise CfgError(
+                "%s: the value for [%s] %s has a line that is empty or begins with # or ;, which Airflow would not "
+                "read as a part of it." % (self.path, section, name)
+            )
+        option = self.own(section, name)
+        if option and option.value == value:
+            return self
+        return Cfg(self._replaced(option, value) if option else self._inserted(section, name, value), self.path)
+
+    def _without(self, section: str, name: str) -> Cfg:
         option = self.own(section, name)
         if option is None:
             return self
         self._refuse_swallowed_options(option)
-        text = self._spliced(option.start, option.end, self._kept_comments(option))
-        return self._checked(text, section, name, None)
+        return Cfg(self._spliced(option.start, option.end, self._kept_comments(option)), self.path)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -193,19 +221,30 @@ class Cfg:
         separator = _OPTION.match(line.content).group("separator")  # type: ignore[union-attr]
         if separator[0].isspace() and not separator[-1].isspace():
             separator += " "  # "name =" with nothing behind it was written by somebody who uses spaces
-        first = (line.indent + before + separator + value).rstrip() + line.ending
+        written = self._written(value, line.indent)
+        first = (line.indent + before + separator + written).rstrip() + line.ending
         return self._spliced(option.start, option.end, first + self._kept_comments(option))
 
     def _inserted(self, section: str, name: str, value: str) -> str:
-        newline = self._lines[0].ending or "\n" if self._lines else "\n"
+        newline = self._newline
         if section not in self._headers:
             gap = "" if not self.text else newline if self._lines[-1].ending else newline * 2
-            return "%s%s[%s]%s%s = %s%s" % (self.text, gap, section, newline, name, value, newline)
+            written = self._written(value, "")
+            return "%s%s[%s]%s%s = %s%s" % (self.text, gap, section, newline, name, written, newline)
         index, indent = self._place(section, name)
+        value = self._written(value, indent)
         above = self._lines[index - 1]
         if above.ending:
             return self._spliced(index, index, "%s%s = %s%s" % (indent, name, value, above.ending))
         return self._spliced(index, index, "%s%s%s = %s" % (newline, indent, name, value))
+
+    @property
+    def _newline(self) -> str:
+        return self._lines[0].ending or "\n" if self._lines else "\n"
+
+    def _written(self, value: str, indent: str) -> str:
+        """A value as it stands in the file, where its further lines are indented more than the option."""
+        return value.replace("\n", self._newline + indent + "    ")
 
     def _place(self, section: str, name: str) -> tuple[int, str]:
         """Where a new option goes: the index of its line, and the indentation it needs there.
@@ -245,21 +284,6 @@ class Cfg:
     def _spliced(self, start: int, end: int, replacement: str) -> str:
         lines = [line.raw for line in self._lines]
         return "".join(lines[:start]) + replacement + "".join(lines[end:])
-
-    def _checked(self, text: str, section: str, name: str, value: str | None) -> Cfg:
-        """The edited text, if configparser agrees that it differs in the edit and in nothing else."""
-        expected = self._sections()
-        agreed = expected == _parsed(self.text)
-        if value is None:
-            del expected[section][name]
-        else:
-            expected.setdefault(section, {})[name] = value
-        if not agreed or expected != _parsed(text):
-            raise CfgError(
-                "%s: the lines around [%s] %s are written in a way that cannot be edited safely. Nothing was changed. "
-                "Set the option by hand." % (self.path, section, name)
-            )
-        return Cfg(text, self.path)
 
     def _sections(self) -> dict[str, dict[str, str]]:
         sections: dict[str, dict[str, str]] = {name: {} for name in self._headers}

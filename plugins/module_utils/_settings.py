@@ -52,15 +52,13 @@ class Override(NamedTuple):
 
 def edit(cfg: Cfg, settings: list[Setting]) -> Cfg:
     """The file as the settings want it; ``cfg`` itself where it is so already."""
+    changes: list[tuple[str, str, str | None]] = []
     for setting in settings:
         own = cfg.own(setting.section, setting.option)
-        if setting.value is None:
-            cfg = cfg.without_option(setting.section, setting.option)
-        elif not own or not setting.same(own.value, setting.value):
-            cfg = cfg.with_option(setting.section, setting.option, setting.value)
-        for option in setting.superseded:
-            cfg = cfg.without_option(setting.section, option)
-    return cfg
+        if setting.value is None or not own or not setting.same(own.value, setting.value):
+            changes.append((setting.section, setting.option, setting.value))
+        changes += [(setting.section, option, None) for option in setting.superseded]
+    return cfg.edited(changes)
 
 
 def variable_name(section: str, option: str) -> str:
