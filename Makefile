@@ -25,7 +25,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test $(PARTS) format changelog requirements demo demo-down clean
+.PHONY: help venv test $(PARTS) test-matrix bench packages format changelog requirements demo demo-down clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -93,8 +93,22 @@ docs: venv ## check the documentation of the plugins, the roles and the change l
 build: venv $(BUILD)/importer/.ready ## build, install and import the collection as Galaxy would
 	$(BIN)/python tests/tools/package.py
 
-integration: venv ## tests against a real Airflow
+integration: venv packages ## tests against a real Airflow
 	$(BIN)/python -m pytest --verbose tests/integration
+
+test-matrix: venv ## airflow_api_auth on every Airflow release; writes the table in docs/compatibility.md
+	$(BIN)/python tests/tools/matrix.py
+
+$(BUILD)/bench/.ready: tests/requirements/bench.txt $(BUILD)/venv/.ready
+	@echo "--- filling .build/bench"
+	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --target $(BUILD)/bench -r tests/requirements/bench.txt
+	@touch $@
+
+bench: venv $(BUILD)/bench/.ready ## what a task costs beside a ping, ini_file and uri, and a bare restart (6 minutes)
+	$(BIN)/python tests/benchmark/bench.py
+
+packages: ## install the Debian packages that the test hosts need, where root may do that
+	@$(PYTHON) tests/tools/packages.py
 
 # --- the rest ---------------------------------------------------------------------------------
 

@@ -38,7 +38,10 @@ options:
       - It has to stop the server wholly. C(SIGHUP) does not make Airflow 2 read its configuration again.
     type: str
   health_timeout:
-    description: How many seconds the server may take until it is healthy after a restart.
+    description:
+      - How many seconds the server may take until it is healthy after a restart.
+      - It has to be healthy as well if there was nothing to change. It gets the same time for that, because somebody
+        may have started it a moment ago.
     type: int
     default: 120
   rollback:

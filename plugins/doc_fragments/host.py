@@ -33,7 +33,6 @@ options:
     description:
       - The base URL of the server, where its health is asked and a login is tried.
       - By default that is worked out from the server's own arguments, its environment and C(airflow.cfg).
-      - If it is given, the server has to be healthy there even if there is nothing to change.
     type: str
   validate_certs:
     description: Whether to check the server's certificate if O(url) is C(https).

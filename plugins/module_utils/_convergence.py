@@ -195,7 +195,7 @@ def _converge(
     warn: Callable[[str], None],
 ) -> Outcome:
     found = _found(host, parameters, warn)
-    before, url = found.cfg, found.url
+    before = found.cfg
     refuse_overrides(
         intent.settings,
         host.environment,
@@ -220,21 +220,17 @@ def _converge(
         managers_of(parameters, host)  # tells of a service that does not exist, or is another one
 
     backups: list[str] = []
-    if not check_mode:
-        if edited or restart:
-            change(
-                host.real_path,
-                old=found.data,
-                new=after.text.encode("utf-8"),
-                take_effect=restarter or _nothing,
-                rollback=parameters["rollback"],
-                backup=lambda: backups.append(backup(host.real_path)) if parameters["backup"] else None,
-            )
-        elif parameters["restart"] != "never":
-            if parameters["url"]:
-                await_healthy(url + host.era.health_path, parameters["health_timeout"], _tls(parameters))
-            if intent.prove:
-                intent.prove(url)
+    if not check_mode and (edited or restart):
+        change(
+            host.real_path,
+            old=found.data,
+            new=after.text.encode("utf-8"),
+            take_effect=restarter or _nothing,
+            rollback=parameters["rollback"],
+            backup=lambda: backups.append(backup(host.real_path)) if parameters["backup"] else None,
+        )
+    elif not edited and not restart and parameters["restart"] != "never":
+        _prove(found, intent, parameters)
     return Outcome(
         host=host,
         before=before,
@@ -246,6 +242,18 @@ def _converge(
         current=restart or (found.current and not edited),
         backup_file=backups[0] if backups else None,
     )
+
+
+def _prove(found: Found, intent: Intent, parameters: Mapping[str, Any]) -> None:
+    """That nothing has to be changed is not enough: a run that was killed may have left a server that cannot start.
+
+    :raises AirflowError: if the server does not become healthy, or what the task wants proved is not so.
+    """
+    if parameters["url"] or found.host.servers:
+        for address in _addresses(found.host, found.cfg, parameters):
+            await_healthy(address.health_url, parameters["health_timeout"], _tls(parameters))
+    if intent.prove:
+        intent.prove(found.url)
 
 
 def _nothing() -> None:

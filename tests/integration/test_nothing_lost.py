@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health
+from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, Outcome, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -51,9 +51,10 @@ RESTART = """\
 #!/bin/sh
 # The server, and a pid file as a service manager has one. One at a time, also when the last caller was killed.
 exec 9>{home}/lock; flock 9
-[ -f {home}/pid ] && kill -KILL $(cat {home}/pid) 2>/dev/null
-while [ -f {home}/pid ] && kill -0 $(cat {home}/pid) 2>/dev/null; do sleep 0.01; done
-AIRFLOW_HOME={home} {python} -IS {home}/bin/airflow webserver {port} </dev/null >/dev/null 2>&1 9>&- &
+pid=$(cat {home}/pid 2>/dev/null)
+[ -n "$pid" ] && kill -KILL $pid 2>/dev/null
+while [ -n "$pid" ] && grep -q '^State:.[^Z]' /proc/$pid/status 2>/dev/null; do sleep 0.01; done
+AIRFLOW_HOME={home} {python} -IS {home}/bin/airflow webserver {port} </dev/null >>{home}/log 2>&1 9>&- &
 echo $! > {home}/pid
 """
 
@@ -158,6 +159,8 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
     found = {"new": 0, "old": 0, "restarted again": 0}
     for _kill in range(KILLS):
         killed_after(lambda wanted=wanted: run(home, wanted), chance.uniform(0, duration))  # type: ignore[misc]
+        while _proc.processes(mentioning=os.fsencode(home / "restart")):
+            time.sleep(0.01)  # what it was told outlives the one who told it, as with a real service manager
         text = cfg.read_text()
         assert text in (texts[tuple(wanted)], texts[tuple(other)])
         found["new" if text == texts[tuple(wanted)] else "old"] += 1

@@ -17,11 +17,12 @@ from testbed.errors import TestbedError
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What one task returned on one host."""
+    """What one task returned on one host, and how many seconds it took there as the controller sees it."""
 
     host: str
     task: str
     action: str
+    seconds: float
     result: dict[str, Any]
 
 

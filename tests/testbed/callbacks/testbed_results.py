@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -23,6 +24,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
     CALLBACK_NAME = "testbed_results"
     CALLBACK_NEEDS_ENABLED = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._started: dict[tuple[str, str], float] = {}
+
     def _write(self, line: dict[str, Any]) -> None:
         with open(os.environ["TESTBED_RESULTS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(line, default=str) + "\n")
@@ -33,7 +38,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         task = task_result.task if hasattr(task_result, "task") else task_result._task
         host = task_result.host if hasattr(task_result, "host") else task_result._host
         names = {"host": host.get_name(), "task": task.get_name(), "action": task.action}
-        self._write({**names, "result": {**result, **extra}})
+        seconds = time.monotonic() - self._started[(host.get_name(), task._uuid)]
+        self._write({**names, "seconds": seconds, "result": {**result, **extra}})
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        self._started[(host.get_name(), task._uuid)] = time.monotonic()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._write_result(result)
