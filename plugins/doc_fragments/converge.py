@@ -22,19 +22,24 @@ options:
     default: when_needed
   service:
     description:
-      - The service that runs the server, for supervisor the program as C(supervisorctl status) names it.
-      - Not needed where the running server was started by supervisor itself.
-    type: str
+      - The services to restart, in this order. A unit of systemd, a program as C(supervisorctl status) names it, or a
+        script in C(/etc/init.d).
+      - Not needed where the running server was started by systemd or supervisor itself.
+      - If there are several, each is restarted once. The servers of the API among them have to become healthy, and the
+        others to stay up.
+    type: list
+    elements: str
   service_manager:
     description:
-      - What restarts the server. V(auto) takes O(restart_command) if it is given, else supervisor.
+      - What restarts the services. V(auto) takes O(restart_command) if it is given, else what runs the server, else
+        what knows the name that O(service) gives.
     type: str
-    choices: [auto, supervisor, command]
+    choices: [auto, systemd, supervisor, sysvinit, command]
     default: auto
   restart_command:
     description:
       - A shell command that restarts the server and returns when it has been started, for instance
-        V(systemctl restart airflow-webserver).
+        V(docker restart airflow-webserver). Not together with O(service).
       - It has to stop the server wholly. C(SIGHUP) does not make Airflow 2 read its configuration again.
     type: str
   health_timeout:

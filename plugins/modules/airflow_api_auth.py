@@ -110,11 +110,23 @@ EXAMPLES = r"""
     password: "{{ deployer_password }}"
   become: true
 
-- name: Under another service manager
+- name: Hosts of all releases, with a token's life of an hour where there are tokens
+  fleetops.airflow.airflow_api_auth:
+    backends: [basic_auth, session]
+    auth_manager: fab
+    jwt_expiration_time: 3600
+    unsupported: skip
+    service: [airflow-webserver, airflow-scheduler]
+  become: true
+
+- name: Let a page ask the API from a browser, and return more rows at once
   fleetops.airflow.airflow_api_auth:
     path: /etc/airflow/airflow.cfg
-    backends: [kerberos_auth, session]
-    restart_command: systemctl restart airflow-webserver
+    backends: [basic_auth, session]
+    options:
+      access_control_allow_origins: https://dashboard.example.org
+      maximum_page_limit: 500
+    restart_command: /opt/airflow/bin/restart-webserver
     health_timeout: 180
   become: true
 
@@ -130,13 +142,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: The backends that the file named before, as dotted paths. Empty if none was set.
+  description: The backends, on Airflow 3 the auth manager, that the file named before, as dotted paths.
   returned: success
   type: list
   elements: str
   sample: [airflow.api.auth.backend.session]
 after:
-  description: The backends that the file names now, or in check mode would name.
+  description: What the file names now, or in check mode would name.
   returned: success
   type: list
   elements: str
@@ -180,12 +192,12 @@ path:
   type: str
   sample: /opt/airflow/airflow.cfg
 section:
-  description: The section of the file.
+  description: The section that holds what authenticates callers, C(api), or C(core) on Airflow 3.
   returned: success
   type: str
   sample: api
 option:
-  description: The option that this release reads.
+  description: The option that this release reads, C(auth_manager) on Airflow 3.
   returned: success
   type: str
   sample: auth_backends
@@ -212,6 +224,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._convergence impo
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
     Intent,
+    Outcome,
     converge,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -228,7 +241,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     refuse_what_is_lacking,
     split_backends,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, shown
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, ignored_variables, shown
 from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import warnings_of
 
 # The options that say what the API's authentication shall be; a release has a place for some of them.
@@ -253,7 +266,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     except _PassedOver as error:
         return {"changed": False, "skipped": True, "skip_reason": str(error), "msg": str(error)}
     host, era = outcome.host, outcome.host.era
-    for warning in warnings_of(host, outcome.after):
+    for warning in [*warnings_of(host, outcome.after), *_warnings(outcome, settings, parameters["service"] or [])]:
         module.warn(warning)
     beats = backends_override(era, host.environment)
     before, after = shown(outcome.before, outcome.after, settings)
@@ -267,6 +280,22 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "overridden_by": beats.variable if beats else None,
         "diff": {"before_header": host.path, "after_header": host.path, "before": before, "after": after},
     }
+
+
+def _warnings(outcome: Outcome, settings: list[Setting], services: list[str]) -> list[str]:
+    found = []
+    for setting in settings:
+        for variable in ignored_variables(setting, outcome.host.environment):
+            found.append(
+                "%s in the environment of %s does nothing: Airflow reads such a variable for secret options only."
+                % (variable, outcome.host.environment_of)
+            )
+        if setting.option == "jwt_secret" and outcome.changed and len(services) < 2:
+            found.append(
+                "The scheduler, the DAG processor and the triggerer read jwt_secret too. Restart them as well: service "
+                "takes several names."
+            )
+    return found
 
 
 def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None]) -> list[Setting]:
