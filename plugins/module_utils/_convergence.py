@@ -6,16 +6,14 @@ from __future__ import annotations
 import functools
 import os
 import time
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, managers_of, refuse_bystanders, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, survey
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Address,
-    Restart,
     await_healthy,
     base_url,
     is_older_than,
@@ -24,7 +22,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     orphan_of,
     strangers_on,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._services import names_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import names_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._settings import (
     HIDDEN,
     Setting,
@@ -33,6 +31,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._settings import 
     refuse_overrides,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change, locked, uninterrupted
+
+if TYPE_CHECKING:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
+
+# What only a restart needs is imported where there is one, here and below: a run without a change is to cost little.
 
 # Airflow itself comes first: it puts its plugins folder on sys.path.
 _IMPORT_CHECK = """
@@ -207,7 +210,9 @@ def _converge(
     if parameters["restart"] == "always":
         reason = reason or "restart is always"
     restart = reason is not None and parameters["restart"] != "never"
-    if intent.for_the_api:
+    if intent.for_the_api and host.bystanders:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services import refuse_bystanders
+
         refuse_bystanders(parameters, host)
     for server in host.bystanders if restart else []:
         warn("%s keeps its old configuration: it is not among the services that are restarted." % str(server))
@@ -217,6 +222,8 @@ def _converge(
     if restart:
         restarter = _restarter(found, after, intent, parameters, str(reason))
     elif host.server and parameters["service"] and not names_of(host.server) & set(parameters["service"]):
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
+
         managers_of(parameters, host)  # tells of a service that does not exist, or is another one
 
     backups: list[str] = []
@@ -320,6 +327,9 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
 
 def _restarter(found: Found, after: Cfg, intent: Intent, parameters: Mapping[str, Any], reason: str) -> Restart:
     """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
+    from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
+    from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
+
     host, tls = found.host, _tls(parameters)
     old = _addresses(host, found.cfg, parameters)
     for address in old:
@@ -379,6 +389,8 @@ def _check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], N
     if not host.interpreter:
         warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
         return
+    from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
+
     done = run_python(host, ["-c", _IMPORT_CHECK, host.era.kind, *names])
     if done.status != 0:
         said = done.last_line

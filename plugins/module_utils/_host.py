@@ -15,21 +15,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._installation imp
     interpreter_of,
     version_beside,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command, Manager
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era, era_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Server,
     running_servers,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._services import (
-    Definition,
-    Service,
-    definition_of,
-    is_server_of,
-    names_of,
-    service_named,
-    service_of,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import Definition, names_of
 
 # What doc_fragments/host.py documents.
 HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -109,10 +100,16 @@ def survey(parameters: Mapping[str, Any]) -> Host:
     server = chosen[0] if chosen else None
     service = _NO_SERVICE
     if services and not server:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services import (
+            definition_of,
+            refuse_other_file,
+            service_named,
+        )
+
         kind, real_path = parameters["service_manager"], os.path.realpath(given or "")
         named = [service_named(name, kind, real_path) for name in services]
         for known in named:
-            _refuse_other_file(known, servers, given)
+            refuse_other_file(known, servers, given)
         definitions = [definition_of(known) for known in named]
         service = next((one for one in definitions if set(one.arguments) & set(SERVER_COMMANDS)), definitions[0])
     path = given or (server.cfg_path if server else _path_of(service))
@@ -141,50 +138,6 @@ def survey(parameters: Mapping[str, Any]) -> Host:
         others=[one for one in servers if one.cfg_path != os.path.realpath(path)],
         service=service,
     )
-
-
-def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
-    """What restarts the server: the task's command, the services that it names, or what runs the server. Empty if
-    there is none of them.
-
-    :raises AirflowError: if a service is named that no service manager of this host knows, or that is another one.
-    """
-    if parameters["restart_command"]:
-        return [Command(parameters["restart_command"])]
-    kind, services, server = parameters["service_manager"], parameters["service"] or [], host.server
-    if not services:
-        found = service_of(server, kind) if server else None
-        return [found] if found else []
-    managers: list[Manager] = [service_named(name, kind, host.real_path) for name in services]
-    if server and kind != "sysvinit" and not names_of(server) & set(services):
-        actual = service_of(server, "auto")
-        if actual:  # else it was started by hand, and will be in the way of the service that is meant
-            raise _is_another(server, actual, services)
-    return managers
-
-
-def refuse_bystanders(parameters: Mapping[str, Any], host: Host) -> None:
-    """:raises AirflowError: if servers read this file, and the task names only services that are none of them."""
-    if host.bystanders and not host.servers and not parameters["restart_command"]:
-        first = host.bystanders[0]
-        raise _is_another(first, service_of(first, "auto"), parameters["service"] or [])
-
-
-def _is_another(server: Server, actual: Service | None, services: list[str]) -> AirflowError:
-    return AirflowError(
-        "The server that reads %s (pid %d) is %s, not %s. Nothing was changed. Correct service, path or airflow_home."
-        % (server.cfg_path, server.process.pid, actual or "no service", " or ".join(services))
-    )
-
-
-def _refuse_other_file(service: Service, servers: list[Server], path: str | None) -> None:
-    for server in servers:
-        if path and is_server_of(server, service):
-            raise AirflowError(
-                "%s (pid %d) reads %s, not %s: a change there would do nothing. Nothing was changed. Correct "
-                "path, airflow_home or service."
-                % (str(service).capitalize(), server.process.pid, server.cfg_path, path)
-            )
 
 
 def _path_of(service: Definition) -> str:

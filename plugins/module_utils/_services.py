@@ -4,15 +4,26 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Mapping, Union
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _proc, _supervisor, _systemd, _sysvinit
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._installation import config_path
+from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command, Manager
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import (
+    Definition,
+    names_of,
+    program_of,
+    supervisord_of,
+    unit_of,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._supervisor import Supervisor
 from ansible_collections.fleetops.airflow.plugins.module_utils._systemd import Systemd
 from ansible_collections.fleetops.airflow.plugins.module_utils._sysvinit import Sysvinit
+
+if TYPE_CHECKING:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
 
 Service = Union[Supervisor, Systemd, Sysvinit]
 
@@ -20,39 +31,56 @@ Service = Union[Supervisor, Systemd, Sysvinit]
 _WRAPPERS = ("bash", "dash", "dumb-init", "env", "ksh", "runuser", "setpriv", "sh", "su", "sudo", "tini", "zsh")
 
 
-class Definition(NamedTuple):
-    """What a service says of itself, for when it does not run. Empty where that is not known."""
+def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
+    """What restarts the server: the task's command, the services that it names, or what runs the server. Empty if
+    there is none of them.
 
-    name: str  # for a sentence
-    arguments: list[str]
-    environment: dict[str, str]
-    user: str | None
-
-
-def names_of(server: Server) -> set[str]:
-    """The names under which ``service`` may mean this server."""
-    program = program_of(server)
-    if program:
-        return {program}
-    unit = _systemd.unit_of(server.process)
-    return {unit, unit[: -len(".service")]} if unit else set()
-
-
-def program_of(server: Server) -> str | None:
-    """The program of supervisor that this server is. None if supervisor did not start it itself: what a program
-    starts inherits its environment.
+    :raises AirflowError: if a service is named that no service manager of this host knows, or that is another one.
     """
-    if _supervisor.supervisord_of(server.process):
-        return _supervisor.supervisor_program(server.environment)
-    return None
+    if parameters["restart_command"]:
+        return [Command(parameters["restart_command"])]
+    kind, services, server = parameters["service_manager"], parameters["service"] or [], host.server
+    if not services:
+        found = service_of(server, kind) if server else None
+        return [found] if found else []
+    managers: list[Manager] = [service_named(name, kind, host.real_path) for name in services]
+    if server and kind != "sysvinit" and not names_of(server) & set(services):
+        actual = service_of(server, "auto")
+        if actual:  # else it was started by hand, and will be in the way of the service that is meant
+            raise _is_another(server, actual, services)
+    return managers
+
+
+def refuse_bystanders(parameters: Mapping[str, Any], host: Host) -> None:
+    """:raises AirflowError: if servers read this file, and the task names only services that are none of them."""
+    if host.bystanders and not host.servers and not parameters["restart_command"]:
+        first = host.bystanders[0]
+        raise _is_another(first, service_of(first, "auto"), parameters["service"] or [])
+
+
+def _is_another(server: Server, actual: Service | None, services: list[str]) -> AirflowError:
+    return AirflowError(
+        "The server that reads %s (pid %d) is %s, not %s. Nothing was changed. Correct service, path or airflow_home."
+        % (server.cfg_path, server.process.pid, actual or "no service", " or ".join(services))
+    )
+
+
+def refuse_other_file(service: Service, servers: list[Server], path: str | None) -> None:
+    for server in servers:
+        if path and is_server_of(server, service):
+            raise AirflowError(
+                "%s (pid %d) reads %s, not %s: a change there would do nothing. Nothing was changed. Correct "
+                "path, airflow_home or service."
+                % (str(service).capitalize(), server.process.pid, server.cfg_path, path)
+            )
 
 
 def service_of(server: Server, kind: str) -> Service | None:
     """What runs this server. None if it was started by hand, or ``kind`` (service_manager) does not allow it."""
-    daemon, program = _supervisor.supervisord_of(server.process), program_of(server)
+    daemon, program = supervisord_of(server.process), program_of(server)
     if daemon and program:
         return Supervisor(daemon, program) if kind in ("auto", "supervisor") else None
-    name = _systemd.unit_of(server.process) if kind in ("auto", "systemd") and _systemd.is_running() else None
+    name = unit_of(server.process) if kind in ("auto", "systemd") and _systemd.is_running() else None
     unit = Systemd(name) if name else None
     return unit if unit and _is_of(server, unit) else None
 
@@ -96,9 +124,9 @@ def definition_of(service: Service) -> Definition:
 def is_server_of(server: Server, service: Service) -> bool:
     """Whether this running server is that very service."""
     if isinstance(service, Supervisor):
-        daemon = _supervisor.supervisord_of(server.process)
+        daemon = supervisord_of(server.process)
         return bool(daemon and daemon.pid == service.daemon.pid and program_of(server) == service.name)
-    return isinstance(service, Systemd) and _systemd.unit_of(server.process) == service.unit
+    return isinstance(service, Systemd) and unit_of(server.process) == service.unit
 
 
 def _is_of(server: Server, unit: Systemd) -> bool:

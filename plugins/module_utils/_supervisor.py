@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Mapping
+from typing import Any
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import is_supervisord
 
 _PATIENCE = 10  # seconds that a supervisord may take to answer what it has in its memory
 
@@ -120,31 +121,9 @@ class Supervisor:
         return AirflowError("supervisord refused %s of %s: %s." % (method, self.name, fault.faultString))
 
 
-def supervisord_of(process: _proc.Process) -> _proc.Process | None:
-    """The supervisord that started this process itself."""
-    parent = _proc.read_process(process.parent)
-    return parent if parent and _is_supervisord(parent) else None
-
-
 def supervisords() -> list[_proc.Process]:
     """All supervisord processes of this host."""
-    return [process for process in _proc.processes(mentioning=b"supervisord") if _is_supervisord(process)]
-
-
-def supervisor_program(environment: Mapping[str, str]) -> str | None:
-    """The program name that supervisord put into the environment of what it started."""
-    name, group = environment.get("SUPERVISOR_PROCESS_NAME"), environment.get("SUPERVISOR_GROUP_NAME")
-    if not name:
-        return None
-    return name if not group or group == name else "%s:%s" % (group, name)
-
-
-def _is_supervisord(process: _proc.Process) -> bool:
-    arguments = process.arguments
-    return any(os.path.basename(part) == "supervisord" for part in arguments[:2]) or arguments[1:3] == [
-        "-m",
-        "supervisor.supervisord",
-    ]
+    return [process for process in _proc.processes(mentioning=b"supervisord") if is_supervisord(process)]
 
 
 def _supervisor_rpc(url: str, login: tuple[str, str] | None, timeout: float) -> Any:

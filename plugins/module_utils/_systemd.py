@@ -11,7 +11,6 @@ import os
 import shlex
 import time
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Ended, run
 
@@ -134,21 +133,6 @@ def is_running() -> bool:
 
 def unit_name(service: str) -> str:
     return service if service.endswith(_SUFFIX) else service + _SUFFIX
-
-
-def unit_of(process: _proc.Process) -> str | None:
-    """The system's service unit whose control group the process is in.
-
-    What somebody starts by hand may be in the group of the service that let him in: the unit's main process tells.
-    """
-    path = _proc.control_group(process.pid)
-    parts = [part for part in path.split("/") if part]
-    if "user.slice" in parts:
-        return None
-    for part in parts:
-        if part.endswith(_SUFFIX):
-            return part
-    return None
 
 
 def units_like(word: str) -> list[str]:

@@ -229,9 +229,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._convergence impo
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
-from ansible_collections.fleetops.airflow.plugins.module_utils._options import api_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     SECTION,
     backends_in_file,
@@ -323,7 +321,11 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
         settings.append(Setting("api_auth", "jwt_secret", wanted["jwt_secret"], secret=True))
     if "jwt_expiration_time" in wanted:
         settings.append(Setting("api_auth", "jwt_expiration_time", str(wanted["jwt_expiration_time"])))
-    return settings + api_options(host, wanted.get("options") or {}, warn)
+    if "options" in wanted:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._options import api_options
+
+        settings += api_options(host, wanted["options"], warn)
+    return settings
 
 
 def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any]) -> Intent:
@@ -334,6 +336,8 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any]) -> 
         return [path for path in wanted if path not in backends_in_file(era, cfg)]
 
     def prove(url: str) -> None:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
+
         tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
         refused = refused_login(era, url, (parameters["username"], parameters["password"]), tls)
         if refused:
