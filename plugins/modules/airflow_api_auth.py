@@ -64,7 +64,7 @@ options:
   options:
     description:
       - Other options of the section C([api]), with values as they shall stand in the file, for instance
-        V({"maximum_page_limit":\ 500}). An option with the value V(null) is taken out of the file.
+        C(maximum_page_limit) with V(500). An option with the value V(null) is taken out of the file.
       - A name that the installed release does not describe is an error.
     type: dict
   unsupported:
