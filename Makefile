@@ -25,7 +25,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test $(PARTS) test-matrix bench packages format changelog requirements demo demo-down clean
+.PHONY: help venv test $(PARTS) test-matrix bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -110,6 +110,16 @@ bench: venv $(BUILD)/bench/.ready ## what a task costs beside a ping, ini_file a
 packages: ## install the Debian packages that the test hosts need, where root may do that
 	@$(PYTHON) tests/tools/packages.py
 
+# --- the fleet --------------------------------------------------------------------------------
+
+FLEET := $(BUILD)/fleet
+LIGHT ?= 3
+fleet-up: venv packages ## boot systemd hosts with seven Airflows, and LIGHT=3 hosts without (root, Debian; 1 minute)
+	@$(BIN)/python tests/testbed/fleet.py up --folder $(FLEET) --light $(LIGHT)
+
+fleet-down: ## end them
+	@$(PYTHON) tests/testbed/fleet.py down --folder $(FLEET)
+
 # --- the rest ---------------------------------------------------------------------------------
 
 format: venv ## lay out the Python code as `make lint` wants it
@@ -126,5 +136,5 @@ demo: ## show the whole story on a real Airflow
 demo-down: ## end what `make demo` started
 	@$(PYTHON) demo/demo.py down
 
-clean: ## remove everything that make made, except the demo
+clean: $(if $(wildcard $(FLEET)),fleet-down) ## remove everything that make made, except the demo
 	rm -rf $(BUILD) tests/output .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible

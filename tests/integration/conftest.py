@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from testbed import releases
+from testbed import fleet as fleets
+from testbed import hosts, releases
 from testbed.errors import MissingPython
+from testbed.fleet import Fleet
 from testbed.installation import Installer, find_uv
 from testbed.instance import Airflow, free_port
 from testbed.reaper import reaped
 from testbed.runner import Ansible
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+# Of each way to log in one; `make test-fleet` runs all.
+MEMBERS = "airflow-2-2-5,airflow-2-11-2,airflow-3-3-2-fab,airflow-3-3-2-simple"
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +47,24 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
     """The ansible-core beside this pytest, with this checkout as the installed collection."""
     python = Path(sys.executable)
     return Ansible(python.parent, tmp_path_factory.mktemp("ansible"), CHECKOUT / ".build/collections", python)
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    """Systemd hosts with the Airflows that AIRFLOW_FLEET names, all servers healthy, and two light hosts."""
+    why_not = hosts.reason_to_skip()
+    if why_not:
+        pytest.skip(why_not)
+    names = os.environ.get("AIRFLOW_FLEET", MEMBERS).split(",")
+    folder = Path(tempfile.mkdtemp(prefix="fleet-"))
+    with fleets.fleet(folder, [name for name in names if name != "all"], light=2) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="session")
+def on_fleet(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+    """The same ansible-core, for the hosts of the fleet."""
+    python = Path(sys.executable)
+    folder = tmp_path_factory.mktemp("ansible-fleet")
+    collections = CHECKOUT / ".build/collections"
+    return Ansible(python.parent, folder, collections, python, hosts=fleet.inventory(), prefix=fleet.bed.inside())

@@ -54,7 +54,8 @@ def refusing(airflow: AirflowHost) -> Iterator[AirflowHost]:
     pristine = airflow.cfg.read_bytes()
     pid = airflow.main_pid()
     yield airflow
-    drop_ins = [f"/etc/systemd/system/{UNIT}.service.d", "/etc/default/airflow", "/etc/init.d/airflow-web"]
+    drop_ins = [f"/etc/systemd/system/{UNIT}.service.d", "/etc/init.d/airflow-web"]
+    airflow.write_environment()
     airflow.run(f"rm -rf {' '.join(drop_ins)}; systemctl unmask {UNIT}; systemctl daemon-reload")
     if airflow.cfg.read_bytes() != pristine or airflow.main_pid() != pid:
         airflow.run(f"systemctl stop {UNIT} airflow-scheduler; pkill -KILL --uid airflow; rm -f {HOME}/*.pid")
@@ -147,7 +148,7 @@ def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: 
 
     # The same where the unit is stopped, so that only what it says of itself can tell.
     drop_in(airflow, "")
-    airflow.write("/etc/default/airflow", f"# ours\nAIRFLOW__API__AUTH_BACKENDS='{SESSION}'\n")
+    airflow.write_environment("# ours", f"AIRFLOW__API__AUTH_BACKENDS='{SESSION}'")
     airflow.run(f"systemctl stop {UNIT}")
     done = run(on_host, {"service": UNIT})
     assert done.failed

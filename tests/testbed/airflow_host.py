@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,56 +18,104 @@ from testbed.installation import Installation
 
 HOME = Path("/opt/airflow")
 PORT = 8080
-# Run in the hosts' network: prints the status of a GET with an optional Authorization header.
-GET = """
-import sys, urllib.error, urllib.request
-request = urllib.request.Request(sys.argv[1], headers={"Authorization": sys.argv[2]} if sys.argv[2:] else {})
+ENVIRONMENT_FILE = "/etc/default/airflow"
+# Run in the hosts' network: makes requests until one is refused, and prints the status of the last one, 0 where nobody
+# answers. On stdin each one as [method, url, headers, body]; a token that is answered goes into the next one.
+REQUESTS = """
+import json, sys, urllib.error, urllib.request
+token = None
 try:
-    print(urllib.request.urlopen(request, timeout=30).status)
+    for method, url, headers, body in json.load(sys.stdin):
+        if token:
+            headers["Authorization"] = "Bearer " + token
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=30) as answer:
+            status, text = answer.status, answer.read()
+            token = json.loads(text)["access_token"] if status == 201 else None
+    print(status)
 except urllib.error.HTTPError as error:
     print(error.code)
 except OSError:
     print(0)
 """
+# Where the simple auth manager of 3.x keeps them, made at the server's first start.
+SIMPLE_PASSWORDS = "simple_auth_manager_passwords.json.generated"
+JSON = {"Content-Type": "application/json"}
+# Asked to run a DAG that does not exist: 404 says that the caller might have triggered it.
+TRIGGER = {
+    "1.10": ("/api/experimental/dags/nowhere/dag_runs", {}),
+    "2": ("/api/v1/dags/nowhere/dagRuns", {}),
+    "3": ("/api/v2/dags/nowhere/dagRuns", {"logical_date": None}),
+}
 
 
 class AirflowHost:
-    """Airflow with its home in /opt/airflow and its webserver and scheduler as units, run by the user airflow."""
+    """Airflow with its home in /opt/airflow and its programs as units, run by the user airflow.
 
-    def __init__(self, bed: Bed, host: Host, installation: Installation) -> None:
+    The units are named as packagers name them (``airflow-webserver.service``, from 3.0 on
+    ``airflow-api-server.service``, ...) and take their environment from /etc/default/airflow. ``auth_manager`` is
+    written into airflow.cfg, where a release has such a thing.
+    """
+
+    def __init__(self, bed: Bed, host: Host, installation: Installation, auth_manager: str | None = None) -> None:
         self.bed = bed
         self.host = host
         self.installation = installation
         self.cfg = host.root / HOME.relative_to("/") / "airflow.cfg"
         self.url = f"http://{host.address}:{PORT}"
+        self.units = [f"{program}.service" for program in installation.release.programs]
+        self.unit = self.units[0].removesuffix(".service")  # serves the API
+        self._auth_manager = auth_manager
 
     @property
     def users(self) -> dict[str, str]:
+        """User name -> password, for the manager in force when the host was prepared."""
+        if self.installation.release.generation == "3" and self._auth_manager is None:
+            generated: dict[str, str] = json.loads((self.cfg.parent / SIMPLE_PASSWORDS).read_text())
+            return generated
         return homes.passwords(self.cfg.parent)
 
     def prepare(self) -> None:
         """Make home and units; nothing is started."""
         homes.prepare(self.installation, self.cfg.parent, known_as=HOME)
-        airflow = self.installation.executable
-        for name, arguments in (
-            ("webserver", f"webserver --hostname 0.0.0.0 --port {PORT} --workers 1"),
-            ("scheduler", "scheduler --skip-serve-logs"),
-        ):
+        if self._auth_manager:
+            text, number = re.subn(
+                r"(?m)^(# *)?auth_manager = .*", f"auth_manager = {self._auth_manager}", self.cfg.read_text(), count=1
+            )
+            if not number:
+                raise TestbedError(f"{self.cfg} has no auth_manager.")
+            self.cfg.write_text(text)
+        self.write_environment()
+        for program, arguments in self.installation.release.programs.items():
+            command = arguments.format(port=PORT).replace("127.0.0.1", "0.0.0.0")
             self.write(
-                f"/etc/systemd/system/airflow-{name}.service",
+                f"/etc/systemd/system/{program}.service",
                 f"""\
 [Unit]
-Description=Airflow {name}
+Description={program.replace("airflow-", "Airflow ")}
+After=network.target
 [Service]
 User=airflow
-Environment=AIRFLOW_HOME={HOME} AIRFLOW__CORE__LOAD_EXAMPLES=False PATH={airflow.parent}:/usr/bin:/bin
-EnvironmentFile=-/etc/default/airflow
-ExecStart={airflow} {arguments}
+EnvironmentFile={ENVIRONMENT_FILE}
+ExecStart={self.installation.executable} {command}
 Restart=on-failure
 RestartSec=1
+[Install]
+WantedBy=multi-user.target
 """,
             )
         self.run(f"chown -R {AIRFLOW_UID}:{AIRFLOW_UID} {HOME} && systemctl daemon-reload")
+
+    def write_environment(self, *lines: str) -> None:
+        """Write the units' EnvironmentFile, with these lines more."""
+        variables = {
+            "AIRFLOW_HOME": HOME,
+            "PATH": f"{self.installation.executable.parent}:/usr/bin:/bin",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+        text = "\n".join([*(f"{name}={value}" for name, value in variables.items()), *lines])
+        self.write(ENVIRONMENT_FILE, text + "\n", 0o640)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file of the host, its folder included."""
@@ -79,25 +128,48 @@ RestartSec=1
         """What a shell command of root prints on the host."""
         return self.bed.ssh(self.host, command, check).stdout
 
-    def main_pid(self, unit: str = "airflow-webserver") -> int:
-        return int(self.run(f"systemctl show --property MainPID --value {unit}"))
+    def main_pid(self, unit: str = "") -> int:
+        """The main process of a unit, by default of the server's; 0 where it does not run."""
+        return int(self.run(f"systemctl show --property MainPID --value {unit or self.unit}"))
 
     def status(self, path: str, user: str | None = None) -> int:
         """The status of a GET, with the password of ``user``; 0 where nobody answers."""
-        words = [f"Basic {base64.b64encode(f'{user}:{self.users[user]}'.encode()).decode()}"] if user else []
-        command = self.bed.inside(sys.executable, "-c", GET, self.url + path, *words)
-        return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        headers = basic(user, self.users[user]) if user else {}
+        return self._request(("GET", path, headers, None))
+
+    def may_trigger(self, username: str, password: str) -> bool:
+        """Whether this login is good for triggering DAGs. No run is made."""
+        generation = self.installation.release.generation
+        path, body = TRIGGER[generation]
+        if generation == "3":
+            login = ("POST", "/auth/token", JSON, {"username": username, "password": password})
+            return self._request(login, ("POST", path, JSON, body)) == 404
+        return self._request(("POST", path, {**JSON, **basic(username, password)}, body)) == 404
+
+    def _request(self, *requests: tuple[str, str, dict[str, str], object]) -> int:
+        words = [(method, self.url + path, headers, body) for method, path, headers, body in requests]
+        command = self.bed.inside(sys.executable, "-c", REQUESTS)
+        done = subprocess.run(command, input=json.dumps(words), stdout=subprocess.PIPE, text=True, check=True)
+        return int(done.stdout)
+
+    def healthy(self) -> bool:
+        return self.status(self.installation.release.health_path) == 200
 
     def wait_healthy(self, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
-        while self.status("/health") != 200:
+        while not self.healthy():
             if time.monotonic() > deadline:
                 raise TestbedError(f"{self.url} is not healthy after {timeout:.0f} s:\n{self.journal()}")
             time.sleep(0.3)
 
-    def journal(self, unit: str = "airflow-webserver") -> str:
-        return self.run(f"journalctl --unit {unit} --lines 30 --output cat --no-pager")
+    def journal(self, unit: str = "") -> str:
+        return self.run(f"journalctl --unit {unit or self.unit} --lines 30 --output cat --no-pager")
 
     def pid_file(self) -> int:
         """The pid of gunicorn's master."""
         return int(json.loads((self.cfg.parent / "airflow-webserver.pid").read_text()))
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    """The header of a login in UTF-8."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}

@@ -151,6 +151,8 @@ class Bed:
         """End the hosts and remove all that they were made of, also what a killed run has left of them."""
         hosts = [Host(int(path.name[1:]), path) for path in sorted(self.folder.glob("hosts/h*"))]
         for host in hosts:
+            _power_off(host)
+        for host in hosts:
             _end(host)
         for host in hosts:
             _run("umount", str(host.root), check=False)
@@ -307,11 +309,16 @@ def bed(folder: Path, count: int, binds: Sequence[Path] = ()) -> Iterator[Bed]:
         raise TestbedError(f"{folder} could not be cleaned up: see the traceback of hosts.py.")
 
 
+def _power_off(host: Host) -> None:
+    pid = _pid(host)
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)  # systemd-nspawn powers the host off
+
+
 def _end(host: Host) -> None:
-    try:
-        pid = int((host.folder / "pid").read_text())
-        os.kill(pid, signal.SIGTERM)  # systemd-nspawn powers the host off
-    except (FileNotFoundError, ValueError, ProcessLookupError):
+    pid = _pid(host)
+    if not pid:
         return
     deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
@@ -321,6 +328,14 @@ def _end(host: Host) -> None:
             os.kill(number, signal.SIGKILL)
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline + 10:
         time.sleep(0.05)
+
+
+def _pid(host: Host) -> int | None:
+    """Of its systemd-nspawn."""
+    try:
+        return int((host.folder / "pid").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _tree(pid: int) -> list[int]:

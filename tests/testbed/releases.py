@@ -24,7 +24,7 @@ _PROGRAMS_3 = {
     "airflow-scheduler": "scheduler --skip-serve-logs",
     "airflow-dag-processor": "dag-processor",
 }
-_FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Release:
 def _release_3(version: str, exclude_newer: str, *specs: str) -> Release:
     specs = (f"apache-airflow=={version}", "apache-airflow-providers-fab", *specs)
     # The file keeps the release's own auth manager; users are FAB's, for whoever switches to that.
-    fab = {"AIRFLOW__CORE__AUTH_MANAGER": _FAB}
+    fab = {"AIRFLOW__CORE__AUTH_MANAGER": FAB}
     return Release(
         version,
         ("3.12", "3.11"),
