@@ -9,6 +9,7 @@ the old and the new text and has to find exactly the edit that was asked for.
 
 from __future__ import annotations
 
+import io
 import re
 from typing import NamedTuple, Sequence
 
@@ -16,10 +17,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 
 DEFAULT_SECTION = "DEFAULT"
 
-# Universal newlines, as Python's text mode has them; str.splitlines() would split at more characters.
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HEADER = re.compile(r"\[(?P<name>.+)\]")
 _OPTION = re.compile(r"(?P<name>.*?)(?P<separator>\s*[=:]\s*)(?P<value>.*)$")
+_COMMENT = ("#", ";")
 _LOOKS_LIKE_OPTION = re.compile(r"\w+\s*[=:]")
 
 
@@ -56,7 +56,7 @@ class Cfg:
     def __init__(self, text: str, path: str = "airflow.cfg") -> None:
         self.text = text
         self.path = path
-        self._lines = [_line(raw) for raw in _LINE.findall(text)]
+        self._raw = _split(text)
         self._headers: dict[str, int] = {}
         self._options: dict[tuple[str, str], Option] = {}
         self._scan()
@@ -67,7 +67,7 @@ class Cfg:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            line = len(_LINE.findall(data[: error.start].decode("utf-8") + "x"))
+            line = len(_split(data[: error.start].decode("utf-8") + "x"))
             raise CfgError(
                 "%s, line %d: not UTF-8. Airflow cannot read such a file. Save it as UTF-8." % (path, line)
             ) from None
@@ -166,24 +166,26 @@ class Cfg:
             if section is not None and name:
                 self._options[(section, name)] = Option(section, name, "\n".join(value).rstrip(), start, end)
 
-        for index, line in enumerate(self._lines):
-            if not line.content:
-                if name and not line.comment:
+        for index, raw in enumerate(self._raw):  # nearly all are blank or comments: little may be done for these
+            content = raw.strip()
+            if not content or content[0] in _COMMENT:
+                if name and not content:
                     value.append("")
                 continue
-            if name and len(line.indent) > level:
-                value.append(line.content)
+            indent = len(raw) - len(raw.lstrip())
+            if name and indent > level:
+                value.append(content)
                 end = index + 1
                 continue
             finish()
-            level = len(line.indent)
-            header = _HEADER.match(line.content)
+            level = indent
+            header = _HEADER.match(content)
             if header:
                 section, name = self._section(header.group("name"), index), ""
             elif section is None:
                 raise self._error(index, "text before the first [section]")
             else:
-                name, first = self._name_and_value(section, line.content, index)
+                name, first = self._name_and_value(section, content, index)
                 value, start, end = [first], index, index + 1
         finish()
 
@@ -198,13 +200,13 @@ class Cfg:
 
     def _name_and_value(self, section: str, content: str, index: int) -> tuple[str, str]:
         match = _OPTION.match(content)
-        if not match or not match.group("name"):
+        name, _separator, value = match.groups() if match else ("", "", "")
+        if not name:
             raise self._error(index, "this line is no section, no comment and no 'option = value'")
-        name = match.group("name")
         if (section, name) in self._options:
             first = self._options[(section, name)].start + 1
             raise self._error(index, "[%s] %s is there a second time (first in line %d)" % (section, name, first))
-        return name, match.group("value")
+        return name, value
 
     def _error(self, index: int, what: str) -> CfgError:
         return CfgError(
@@ -216,7 +218,7 @@ class Cfg:
 
     def _replaced(self, option: Option, value: str) -> str:
         self._refuse_swallowed_options(option)
-        line = self._lines[option.start]
+        line = self._line(option.start)
         before = line.content[: line.content.index(option.name) + len(option.name)]
         separator = _OPTION.match(line.content).group("separator")  # type: ignore[union-attr]
         if separator[0].isspace() and not separator[-1].isspace():
@@ -228,19 +230,19 @@ class Cfg:
     def _inserted(self, section: str, name: str, value: str) -> str:
         newline = self._newline
         if section not in self._headers:
-            gap = "" if not self.text else newline if self._lines[-1].ending else newline * 2
+            gap = "" if not self.text else newline if self._line(-1).ending else newline * 2
             written = self._written(value, "")
             return "%s%s[%s]%s%s = %s%s" % (self.text, gap, section, newline, name, written, newline)
         index, indent = self._place(section, name)
         value = self._written(value, indent)
-        above = self._lines[index - 1]
+        above = self._line(index - 1)
         if above.ending:
             return self._spliced(index, index, "%s%s = %s%s" % (indent, name, value, above.ending))
         return self._spliced(index, index, "%s%s%s = %s" % (newline, indent, name, value))
 
     @property
     def _newline(self) -> str:
-        return self._lines[0].ending or "\n" if self._lines else "\n"
+        return self._line(0).ending or "\n" if self._raw else "\n"
 
     def _written(self, value: str, indent: str) -> str:
         """A value as it stands in the file, where its further lines are indented more than the option."""
@@ -254,22 +256,22 @@ class Cfg:
         """
         header = self._headers[section]
         options = [option for option in self._options.values() if option.section == section]
-        stop = min((at for at in self._headers.values() if at > header), default=len(self._lines))
+        stop = min((at for at in self._headers.values() if at > header), default=len(self._raw))
         commented = re.compile(r"[#;]+\s*%s\s*[=:]" % re.escape(name))
         index = options[-1].end if options else header + 1
         for at in range(header + 1, stop):
             inside_a_value = any(option.start < at < option.end for option in options)
-            if commented.match(self._lines[at].comment) and not inside_a_value:
+            if commented.match(self._line(at).comment) and not inside_a_value:
                 index = at + 1
                 break
         before = [option for option in options if option.start < index]
         if before:
-            return index, self._lines[before[-1].start].indent
-        return index, next((line.indent for line in self._lines[index:] if line.content), "")
+            return index, self._line(before[-1].start).indent
+        return index, next((line.indent for line in map(_line, self._raw[index:]) if line.content), "")
 
     def _refuse_swallowed_options(self, option: Option) -> None:
         for index in range(option.start + 1, option.end):
-            if _LOOKS_LIKE_OPTION.match(self._lines[index].content):
+            if _LOOKS_LIKE_OPTION.match(self._line(index).content):
                 raise CfgError(
                     "%s, line %d: this line is indented, so Airflow takes it for a part of [%s] %s and not for an "
                     "option of its own. Nothing was changed. Remove its indentation or the line, then run this again."
@@ -278,12 +280,14 @@ class Cfg:
 
     def _kept_comments(self, option: Option) -> str:
         """Comments and blank lines between the lines of a value: nobody asked to have them removed."""
-        inner = self._lines[option.start + 1 : option.end]
+        inner = map(_line, self._raw[option.start + 1 : option.end])
         return "".join(line.raw for line in inner if not line.content)
 
     def _spliced(self, start: int, end: int, replacement: str) -> str:
-        lines = [line.raw for line in self._lines]
-        return "".join(lines[:start]) + replacement + "".join(lines[end:])
+        return "".join(self._raw[:start]) + replacement + "".join(self._raw[end:])
+
+    def _line(self, index: int) -> _Line:
+        return _line(self._raw[index])
 
     def _sections(self) -> dict[str, dict[str, str]]:
         sections: dict[str, dict[str, str]] = {name: {} for name in self._headers}
@@ -292,18 +296,22 @@ class Cfg:
         return sections
 
 
+def _split(text: str) -> list[str]:
+    """Lines with their endings, as Python's text mode has them; str.splitlines() would split at more characters."""
+    return list(io.StringIO(text, newline=""))
+
+
 def _line(raw: str) -> _Line:
     body = raw.rstrip("\r\n")
     content = body.strip()
     indent = body[: len(body) - len(body.lstrip())]
-    comment = content if content.startswith(("#", ";")) else ""
+    comment = content if content.startswith(_COMMENT) else ""
     return _Line(raw, indent, "" if comment else content, comment, raw[len(body) :])
 
 
 def _parsed(text: str) -> dict[str, dict[str, str]] | None:
     """What configparser makes of a text, None if it refuses it. [DEFAULT] counts as a section like the others."""
     import configparser
-    import io
 
     parser = configparser.RawConfigParser(strict=True, default_section="\n")
     parser.optionxform = str  # type: ignore[assignment,method-assign]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes and listening sockets as Linux shows them in /proc: no program is started to look."""
+"""Processes, and which of them listen, as Linux shows them in /proc: no program is started to look."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from typing import NamedTuple
 
-_LISTEN = "0A"
+from ansible_collections.fleetops.airflow.plugins.module_utils._sockets import listening
 
 
 class Process(NamedTuple):
@@ -123,16 +123,27 @@ def is_within(pid: int, ancestor: int) -> bool:
 
 def listeners(port: int) -> list[int]:
     """The pids that hold a socket listening on this TCP port: of those that may be looked into."""
-    sockets = {"socket:[%s]" % inode for inode in _listening_inodes(port)}
-    if not sockets:
-        return []
-    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [pid for pid in pids if not sockets.isdisjoint(_open_files(pid))]
+    return _holders(listening(port))
+
+
+def listeners_outside(port: int, ancestor: int) -> list[int]:
+    """The listeners that are not ``ancestor`` and were not started by it or its children.
+
+    To look into every process of a busy host takes long, so the family is asked first whether it holds all there is.
+    """
+    sockets = listening(port)
+    family = [ancestor]
+    for pid in family:  # grows while it is walked
+        family += _children(pid)
+        sockets -= set(_open_files(pid))
+        if not sockets:
+            return []
+    return [pid for pid in _holders(sockets) if not is_within(pid, ancestor)]
 
 
 def is_listened_on(port: int) -> bool:
     """Whether any process of this network namespace listens on the port, visible to us or not."""
-    return bool(_listening_inodes(port))
+    return bool(listening(port))
 
 
 def mapped_files(pid: int) -> list[str]:
@@ -148,14 +159,21 @@ def regular_outputs(pid: int) -> list[str]:
     return sorted({target for target in targets if target and os.path.isfile(target)})
 
 
-def _listening_inodes(port: int) -> list[str]:
-    found = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in _read(table).decode("ascii", "replace").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                found.append(fields[9])
-    return found
+def _holders(sockets: set[str]) -> list[int]:
+    if not sockets:
+        return []
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return [pid for pid in pids if not sockets.isdisjoint(_open_files(pid))]
+
+
+def _children(pid: int) -> list[int]:
+    """As the kernel tells in a moment, if it tells: it may not have been built to, and may leave one out."""
+    folder = "/proc/%d/task" % pid
+    try:
+        threads = os.listdir(folder)
+    except OSError:
+        return []
+    return [int(child) for thread in threads for child in _read("%s/%s/children" % (folder, thread)).split()]
 
 
 def _open_files(pid: int) -> list[str]:

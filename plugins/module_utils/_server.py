@@ -128,9 +128,8 @@ def is_older_than(server: Server, changed: float) -> bool:
 
 def strangers_on(port: int, server: Server | None) -> list[_proc.Process]:
     """Processes that listen on the server's port and do not belong to it."""
-    pids = _proc.listeners(port)
-    found = [_proc.read_process(pid) for pid in pids if not server or not _proc.is_within(pid, server.process.pid)]
-    return [process for process in found if process]
+    pids = _proc.listeners_outside(port, server.process.pid) if server else _proc.listeners(port)
+    return [process for process in map(_proc.read_process, pids) if process]
 
 
 def orphan_of(home: str, strangers: list[_proc.Process]) -> _proc.Process | None:

@@ -65,6 +65,20 @@ def test_listeners() -> None:
         assert _proc.listeners(port) == []
 
 
+def test_listeners_outside_a_family() -> None:
+    listen = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
+    command = [sys.executable, "-c", listen + "; time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child, subprocess.Popen(SLEEP) as other:
+        assert child.stdout
+        port = int(child.stdout.readline())
+        assert _proc.listeners_outside(port, child.pid) == []
+        assert _proc.listeners_outside(port, os.getpid()) == []  # a child's
+        assert _proc.listeners_outside(port, other.pid) == [child.pid]
+        assert _proc.listeners_outside(port + 1 if port < 65535 else 1, other.pid) == []
+        child.kill()
+        other.kill()
+
+
 def test_outputs() -> None:
     with open(os.devnull, "rb") as nothing, subprocess.Popen(SLEEP, stdout=nothing, stderr=nothing) as child:
         assert _proc.regular_outputs(child.pid) == []
