@@ -13,6 +13,7 @@ class ModuleDocFragment:
 requirements:
   - The Python library C(requests) on the host that runs the module. If the interpreter of the task lacks it, an
     interpreter that has it is looked for, among them the one that runs Airflow on that host.
+  - With O(kerberos=true) the Python library C(requests-gssapi) or C(requests-kerberos) as well.
 options:
   url:
     description:
@@ -36,6 +37,21 @@ options:
       - The password of O(username). It may hold any character.
       - It is sent to the host of O(url) and to no other, not even if that host answers with a redirect.
       - If not given, the value of the environment variable E(AIRFLOW_API_PASSWORD) is used.
+    type: str
+  kerberos:
+    description:
+      - Whether to log in with a Kerberos ticket, in place of O(username) and O(password). The backend V(kerberos_auth)
+        has to be in force, see M(fleetops.airflow.airflow_api_auth).
+      - The ticket is taken from the credential cache of the task's environment (E(KRB5CCNAME)), or got with the client
+        keytab that E(KRB5_CLIENT_KTNAME) names. The C(environment) keyword of a task sets them.
+      - The Python library C(requests-gssapi) or C(requests-kerberos) is needed where the task runs.
+    type: bool
+    default: false
+  kerberos_hostname:
+    description:
+      - With O(kerberos=true), the host in the server's principal C(airflow/HOST). Airflow takes the name of its own
+        host, so this is needed where O(url) has another one, as behind a proxy.
+      - If not given, the host of O(url).
     type: str
   api_version:
     description:

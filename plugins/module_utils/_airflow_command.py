@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import Callable, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+
+if TYPE_CHECKING:
+    import pwd
 
 _TIMEOUT = 180  # seconds; a command of Airflow takes 2 to 4 s, and several times that on a host under load
 
@@ -52,7 +56,7 @@ def run_python(host: Host, arguments: list[str], stdin: str = "") -> Done:
             timeout=_TIMEOUT,
             check=False,
             start_new_session=True,
-            preexec_fn=_as_user_of(host),
+            preexec_fn=_become(user_of(host)),
         )
     except (OSError, subprocess.SubprocessError) as error:
         # The arguments stand in the error's own text, and a caller's may be nobody else's business.
@@ -61,18 +65,43 @@ def run_python(host: Host, arguments: list[str], stdin: str = "") -> Done:
     return Done(done.returncode, done.stdout.decode("utf-8", "replace"))
 
 
-def _as_user_of(host: Host) -> Callable[[], None] | None:
-    """Become the server's user, else the file's owner: files that Airflow leaves must not belong to root."""
+def user_of(host: Host) -> pwd.struct_passwd | None:
+    """Whom to become to see the host as the server does: the server's user, else the file's owner.
+
+    None where that is ourselves already, or we may not become anybody.
+    """
     import pwd
 
     uid = host.server.process.uid if host.server else os.stat(host.real_path).st_uid
-    if os.geteuid() != 0 or uid == 0:
+    return None if os.geteuid() != 0 or uid == 0 else pwd.getpwuid(uid)
+
+
+@contextmanager
+def acting_as(user: pwd.struct_passwd | None) -> Iterator[None]:
+    """Have the rights of ``user`` within the block, and no others."""
+    if user is None:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _become(user: pwd.struct_passwd | None) -> Callable[[], None] | None:
+    """For a child: files that Airflow leaves must not belong to root."""
+    if user is None:
         return None
-    user = pwd.getpwuid(uid)
 
     def become() -> None:
         os.initgroups(user.pw_name, user.pw_gid)
         os.setgid(user.pw_gid)
-        os.setuid(uid)
+        os.setuid(user.pw_uid)
 
     return become

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 from typing import Any, Callable, Mapping, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience, base_url
+from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos_login import KerberosLogin
 
 # A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
 PATIENCE = 60.0
@@ -143,7 +144,7 @@ class Api:
     def __init__(
         self,
         http: Http,
-        login: BasicLogin | None,
+        login: BasicLogin | KerberosLogin | None,
         dialect: Dialect = V1,
         patience: Callable[[], Patience] = lambda: Patience(PATIENCE),
     ) -> None:
@@ -330,11 +331,16 @@ def connect(options: Mapping[str, Any]) -> Api:
     username, password = options["username"] or None, options["password"] or None
     if (username is None) != (password is None):
         raise AirflowError("username and password belong together: give both, or none.")
-    login = BasicLogin(username, password) if username and password else None
+    base = base_url(options["url"])
+    login: BasicLogin | KerberosLogin | None = BasicLogin(username, password) if username and password else None
+    if options["kerberos"]:
+        if login:
+            raise AirflowError("kerberos and username are two logins: give one of them.")
+        login = KerberosLogin(options["kerberos_hostname"] or urlsplit(base).hostname or "")
     verify: bool | str = options["validate_certs"]
     if verify and options["ca_path"]:
         verify = _existing("ca_path", options["ca_path"])
-    http = Http(base_url(options["url"]), login or NoLogin(), timeout, verify, _client_certificate(options))
+    http = Http(base, login or NoLogin(), timeout, verify, _client_certificate(options))
     return Api(http, login)
 
 

@@ -84,13 +84,16 @@ class Intent(NamedTuple):
 
     ``imports`` are backends that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
     server, with its base URL, if there is something to prove; it raises AirflowError. ``for_the_api``: whether the
-    change is for the servers of the API, and of no use to other services alone.
+    change is for the servers of the API, and of no use to other services alone. ``check`` is asked, in every run and
+    before anything is written, about the file as it shall be, and told whether anything is to be done; it raises
+    AirflowError.
     """
 
     settings: list[Setting]
     imports: Callable[[Cfg], list[str]]
     prove: Callable[[str], None] | None
     for_the_api: bool
+    check: Callable[[Cfg, bool], None] = lambda _after, _to_do: None
 
 
 class Found(NamedTuple):
@@ -216,6 +219,7 @@ def _converge(
         refuse_bystanders(parameters, host)
     for server in host.bystanders if restart else []:
         warn("%s keeps its old configuration: it is not among the services that are restarted." % str(server))
+    intent.check(after, edited or restart)
     if edited or restart:
         _check_imports(host, intent, before, warn)
     restarter = None

@@ -167,10 +167,15 @@ _NO_ANSWER_REMEDIES = {
     "proxy": "Correct http_proxy or https_proxy in the environment of the task, or name the host in no_proxy.",
     "tls": "Name the authority's certificate in ca_path if it is a private one; if the server does not speak TLS, url "
     "begins with http://.",
+    "client_cert": "Give client_cert, a certificate that the server trusts, and client_key if the key is in another "
+    "file.",
     "timeout": "See whether the server is overloaded or hangs, or give it a longer timeout.",
     "broken": "See the logs of the webserver and of what stands in front of it.",
     "foreign": "Correct url: host, port, and the base path if Airflow's web interface has one.",
     "settings": "Correct these settings.",
+    "kerberos": "Run kinit, or name a credential cache (KRB5CCNAME) or a client keytab (KRB5_CLIENT_KTNAME) in "
+    "the task's environment. If there is a ticket, correct kerberos_hostname: it is the host in the server's own "
+    "principal.",
 }
 
 
@@ -417,6 +422,40 @@ def _refusal_evidence(seen: Observed, answer: Answer) -> str:
     if seen.server and seen.server.release:
         told.append(f"the server is Airflow {seen.server.release}")
     return "; ".join(told) + "."
+
+
+def refused_ticket(seen: Observed, service: str) -> Diagnosis | None:
+    """Why a call with a Kerberos ticket for ``service`` was refused; None where that has nothing to do with it."""
+    answer = seen.failure.answer
+    if answer is None or answer.status not in (401, 403, 500):
+        return None
+    evidence = f"{_call(seen)} answered {answer.status} to a ticket for {service}."
+    if answer.status == 401:
+        return Diagnosis(
+            "it cannot be told from outside which it is: (1) kerberos_auth is not in force, (2) the server takes "
+            f"itself for another host, and has no key of {service}, (3) {_HEADER_LOST}",
+            evidence,
+            "Run fleetops.airflow.airflow_api_auth with backends [kerberos_auth, session] on the Airflow host, and see "
+            "by fleetops.airflow.airflow_api_auth_info whose keys it has: kerberos_hostname has to be that host.",
+            401,
+        )
+    if answer.status == 403:
+        return Diagnosis(
+            "it cannot be told from outside which it is: (1) the role of the principal's user is too low, or "
+            "(2) on Airflow 2.8 and later, nobody looked at the ticket, because a public role is set",
+            evidence,
+            "Give the user the role User or Op; see public_role of fleetops.airflow.airflow_api_auth_info.",
+            403,
+        )
+    if problem_of(answer) is not None:
+        return None
+    return Diagnosis(
+        "the webserver failed while it handled the ticket: it does so where no user of Airflow is called like the "
+        "whole principal, realm included",
+        evidence,
+        "Create that user (user@REALM); else the webserver's log has the exception.",
+        500,
+    )
 
 
 # --- words ------------------------------------------------------------------------------------

@@ -19,25 +19,31 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     is_missing,
     problem_of,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import (
     Diagnosis,
     Observed,
     diagnose,
     login_shows,
+    refused_ticket,
     release_of,
     tells_by_itself,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos_login import KerberosLogin
 
 
 def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] = ()) -> Diagnosis:
     """Why a call about this DAG failed. ``private``: texts that must not be repeated from an answer."""
-    username = api.login.username if api.login else None
+    username = api.login.username if isinstance(api.login, BasicLogin) else None
     seen = Observed(api.http.base, dag_id, username, failure, private=private)
     answer = failure.answer
     if answer is None or 300 <= answer.status < 400:
         return diagnose(seen)
+    if isinstance(api.login, KerberosLogin):
+        refused = refused_ticket(seen, api.login.service)
+        if refused:
+            return refused
     if problem_of(answer) is None:
         return diagnose(seen._replace(server=_identified(api.http)))
     if is_missing(answer):
@@ -55,7 +61,7 @@ def _compared(api: Api, seen: Observed) -> Observed:
         stranger=_status(api.http.with_login(NoLogin()), path),
         known=seen.failure.status if seen.failure.path == path else _status(api.http, path),
     )
-    if api.login is None or tells_by_itself(seen) or login_shows(seen):
+    if not isinstance(api.login, BasicLogin) or tells_by_itself(seen) or login_shows(seen):
         return seen
     login = api.login.try_form(api.http)
     if not login.accepted or login.session is None:

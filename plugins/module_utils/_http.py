@@ -112,9 +112,9 @@ class Answer:
 class NoAnswer(Exception):
     """No whole answer came back.
 
-    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "timeout", "broken", "foreign", "settings";
-    the text says what happened, without URL and login. ``nothing_sent``: the server cannot have seen the request.
-    ``passing``: another try in some seconds may well succeed.
+    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "client_cert", "timeout", "broken",
+    "foreign", "settings", "kerberos"; the text says what happened, without URL and login. ``nothing_sent``: the server
+    cannot have seen the request. ``passing``: another try in some seconds may well succeed.
     """
 
     def __init__(self, kind: str, text: str, *, nothing_sent: bool = False, passing: bool = True) -> None:
@@ -361,4 +361,6 @@ def _tls_trouble(error: ssl.SSLError) -> NoAnswer:
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return NoAnswer("broken", "the TLS connection was dropped")
     reason = (error.reason or "no reason given").lower().replace("_", " ")
+    if "certificate required" in reason:
+        return NoAnswer("client_cert", "the server wants a certificate of the client", passing=False)
     return NoAnswer("tls", f"TLS failed ({reason})", passing=False)

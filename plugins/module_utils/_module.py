@@ -19,6 +19,8 @@ API_ARGUMENTS: dict[str, Any] = {
     "url": {"type": "str", "required": True, "aliases": ["api_url"], "fallback": (env_fallback, ["AIRFLOW_API_URL"])},
     "username": {"type": "str", "fallback": (env_fallback, ["AIRFLOW_API_USERNAME"])},
     "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AIRFLOW_API_PASSWORD"])},
+    "kerberos": {"type": "bool", "default": False},
+    "kerberos_hostname": {"type": "str"},
     "api_version": {"type": "str", "choices": ["auto", "v1"], "default": "auto"},
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},

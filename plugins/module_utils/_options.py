@@ -9,19 +9,18 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _known_opt
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._installation import folder_beside
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SECTION
 from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, is_secret_name
 
 
-def api_options(host: Host, options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Setting]:
-    """Options of [api], all of which the release has to know.
+def section_options(host: Host, section: str, options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Setting]:
+    """Options of one section, all of which the release has to know.
 
     :raises AirflowError: if it does not know one, or one is an option of the module.
     """
     if not options:
         return []
     for option in options:
-        if (SECTION, option) in [(host.era.section, name) for name in (host.era.option, *host.era.superseded)]:
+        if (section, option) in [(host.era.section, name) for name in (host.era.option, *host.era.superseded)]:
             raise AirflowError("options has %s, which is what backends is for. Leave it out of options." % option)
     known = known_options(host)
     if known is None:
@@ -31,12 +30,12 @@ def api_options(host: Host, options: Mapping[str, Any], warn: Callable[[str], No
         )
     else:
         for option in options:
-            if option not in known.options.get(SECTION, ()):
+            if option not in known.options.get(section, ()):
                 raise AirflowError(
                     "Airflow %s has no option %s in [%s].%s"
-                    % (host.version, option, SECTION, _meant(option, known.options[SECTION]))
+                    % (host.version, option, section, _meant(option, known.options.get(section, set())))
                 )
-    return [setting_of(SECTION, option, value, known) for option, value in options.items()]
+    return [setting_of(section, str(option), value, known) for option, value in options.items()]
 
 
 def all_options(host: Host, sections: Mapping[str, Any], warn: Callable[[str], None]) -> list[Setting]:

@@ -11,6 +11,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Override, Setting, override
 
 SECTION = "api"
+KERBEROS = "kerberos"
 
 _BACKEND = "airflow.api.auth.backend."
 _FAB_BACKEND = "airflow.providers.fab.auth_manager.api.auth.backend."
@@ -39,7 +40,7 @@ _NO_BACKENDS = (
 _NO_TOKENS = "The API of Airflow %s takes no tokens and has no auth manager: [api] names authentication backends there"
 # Which options of the modules a release has no place for, and why.
 _LACKS_BEFORE_3 = {"auth_manager": _NO_TOKENS, "jwt_secret": _NO_TOKENS, "jwt_expiration_time": _NO_TOKENS}
-_LACKS_3 = {"backends": _NO_BACKENDS}
+_LACKS_3 = {"backends": _NO_BACKENDS, "kerberos": _NO_BACKENDS}
 _WEBSERVER_ADDRESS = {
     "host": ("webserver", "web_server_host"),
     "port": ("webserver", "web_server_port"),
@@ -247,6 +248,11 @@ def takes_passwords(era: Era, backends: list[str]) -> bool:
     if era.token_path:
         return bool(known) and known[0] in era.backends.values()
     return era.backends.get("basic_auth") in known and known[0] != era.backends["default"]
+
+
+def kerberos_backend(era: Era, backends: list[str]) -> str | None:
+    """The one among them that takes Kerberos tickets."""
+    return next((path for path in backends if _canonical(path) == era.backends.get("kerberos_auth")), None)
 
 
 def same_backends(one: list[str], other: list[str]) -> bool:

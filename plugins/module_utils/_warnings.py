@@ -69,7 +69,12 @@ def _is_true(host: Host, cfg: Cfg, section: str, option: str) -> bool:
 
 
 def public_role(host: Host, cfg: Cfg) -> str | None:
-    """AUTH_ROLE_PUBLIC of webserver_config.py: the role of callers whom nobody has logged in.
+    """AUTH_ROLE_PUBLIC: the role of callers whom nobody has logged in; see webserver_config_value."""
+    return webserver_config_value(host, cfg, "AUTH_ROLE_PUBLIC")
+
+
+def webserver_config_value(host: Host, cfg: Cfg, name: str) -> str | None:
+    """A text that webserver_config.py sets.
 
     "" where it is not set. None where it cannot be told without running the file.
     """
@@ -86,11 +91,11 @@ def public_role(host: Host, cfg: Cfg) -> str | None:
         return ""
     except (OSError, ValueError, SyntaxError):
         return None
-    role: str | None = ""
+    value: str | None = ""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign) or "AUTH_ROLE_PUBLIC" not in [getattr(t, "id", None) for t in node.targets]:
+        if not isinstance(node, ast.Assign) or name not in [getattr(t, "id", None) for t in node.targets]:
             continue
         if node not in tree.body or not isinstance(node.value, ast.Constant) or not isinstance(node.value.value, str):
             return None
-        role = node.value.value
-    return role
+        value = node.value.value
+    return value

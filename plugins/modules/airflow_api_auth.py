@@ -67,9 +67,21 @@ options:
         C(maximum_page_limit) with V(500). An option with the value V(null) is taken out of the file.
       - A name that the installed release does not describe is an error.
     type: dict
+  kerberos:
+    description:
+      - For V(kerberos_auth), options of the section C([kerberos]), with values as they shall stand in the file. The API
+        needs C(keytab), an absolute path. The others (C(principal), C(ccache), ...) are those of C(airflow kerberos),
+        which keeps a ticket for tasks. An option with the value V(null) is taken out of the file.
+      - A name that the installed release does not describe is an error.
+      - Where V(kerberos_auth) is or will be among the backends, the keytab is looked at before anything is written. The
+        server's user has to be able to read it, and it has to hold a key of C(airflow/HOST), where C(HOST) is what the
+        server takes for its own name. Airflow would start without, and refuse everybody.
+      - That Airflow's Kerberos packages (C(apache-airflow[kerberos])) are installed, shows when V(kerberos_auth) is
+        imported, before anything is written as well.
+    type: dict
   unsupported:
     description:
-      - What to do where the host's release has no place for O(backends), O(auth_manager), O(jwt_secret) or
+      - What to do where the host's release has no place for O(backends), O(kerberos), O(auth_manager), O(jwt_secret) or
         O(jwt_expiration_time).
       - V(fail) changes nothing and says why.
       - V(skip) sets what the release has a place for. Where that is nothing, the host is skipped.
@@ -128,6 +140,13 @@ EXAMPLES = r"""
       maximum_page_limit: 500
     restart_command: /opt/airflow/bin/restart-webserver
     health_timeout: 180
+  become: true
+
+- name: Take Kerberos tickets
+  fleetops.airflow.airflow_api_auth:
+    backends: [kerberos_auth, session]
+    kerberos:
+      keytab: /etc/airflow/airflow.keytab
   become: true
 
 - name: Leave the restart to a handler
@@ -231,11 +250,13 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
+    KERBEROS,
     SECTION,
     backends_in_file,
     backends_override,
     backends_read,
     backends_setting,
+    kerberos_backend,
     refuse_what_is_lacking,
     split_backends,
 )
@@ -243,7 +264,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._settings import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import warnings_of
 
 # The options that say what the API's authentication shall be; a release has a place for some of them.
-_WISHES = ("backends", "auth_manager", "jwt_secret", "jwt_expiration_time", "options")
+_WISHES = ("backends", "auth_manager", "jwt_secret", "jwt_expiration_time", "options", "kerberos")
 
 
 class _PassedOver(Exception):
@@ -251,13 +272,13 @@ class _PassedOver(Exception):
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    options = take_options(module, {SECTION: module.params["options"] or {}})[SECTION]
-    parameters = {**module.params, "options": options}
+    taken = take_options(module, {name: module.params[name] or {} for name in ("options", "kerberos")})
+    parameters = {**module.params, **taken}
     settings: list[Setting] = []
 
     def intent_for(host: Host) -> Intent:
         settings[:] = _settings(host, parameters, module.warn)
-        return _intent(host, settings, parameters)
+        return _intent(host, settings, parameters, module.warn)
 
     try:
         outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
@@ -322,13 +343,22 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
     if "jwt_expiration_time" in wanted:
         settings.append(Setting("api_auth", "jwt_expiration_time", str(wanted["jwt_expiration_time"])))
     if "options" in wanted:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._options import api_options
+        settings += _section(host, SECTION, wanted["options"], warn)
+    if "kerberos" in wanted:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import refuse_override
 
-        settings += api_options(host, wanted["options"], warn)
+        refuse_override(host, wanted["kerberos"])
+        settings += _section(host, KERBEROS, wanted["kerberos"], warn)
     return settings
 
 
-def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any]) -> Intent:
+def _section(host: Host, section: str, options: dict[str, Any], warn: Callable[[str], None]) -> list[Setting]:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._options import section_options
+
+    return section_options(host, section, options, warn)
+
+
+def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], warn: Callable[[str], None]) -> Intent:
     era = host.era
 
     def new_backends(cfg: Cfg) -> list[str]:
@@ -343,7 +373,15 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any]) -> 
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
-    return Intent(settings, new_backends, prove if parameters["username"] else None, for_the_api=True)
+    def check_kerberos(after: Cfg, to_do: bool) -> None:
+        backend = kerberos_backend(era, backends_read(era, after, host.environment))
+        if backend or parameters["kerberos"]:
+            from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import check
+
+            check(host, after, backend if to_do else None, warn)
+
+    proof = prove if parameters["username"] else None
+    return Intent(settings, new_backends, proof, for_the_api=True, check=check_kerberos)
 
 
 def main() -> None:
@@ -354,6 +392,7 @@ def main() -> None:
             "jwt_secret": {"type": "str", "no_log": True},
             "jwt_expiration_time": {"type": "int"},
             "options": {"type": "dict"},
+            "kerberos": {"type": "dict"},
             "unsupported": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
             **HOST_ARGUMENTS,
             **CONVERGE_ARGUMENTS,

@@ -147,6 +147,29 @@ server:
     started: "2026-01-31T12:00:00Z"
     url: http://127.0.0.1:8080
     health: healthy
+kerberos:
+  description: The keytab of C(kerberos_auth). V(null) where that is not among the backends.
+  returned: success
+  type: dict
+  contains:
+    keytab:
+      description: The keytab, as it is configured.
+      type: str
+    source:
+      description: V(environment), V(file) or V(default).
+      type: str
+    principals:
+      description: Whose keys are in it. V(null) if they cannot be told.
+      type: list
+      elements: str
+    problem:
+      description: Why the server cannot read it. V(null) if it can.
+      type: str
+  sample:
+    keytab: /etc/airflow/airflow.keytab
+    source: file
+    principals: [airflow/web1.example.com@EXAMPLE.COM]
+    problem: null
 warnings_found:
   description: Settings that are dangerous or not what they seem, as sentences.
   returned: success
@@ -159,14 +182,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import look
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._login import open_to_everybody
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     backends_in_file,
     backends_override,
     backends_read,
+    kerberos_backend,
     split_backends,
     takes_passwords,
 )
@@ -207,8 +233,21 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         }
         if host.server
         else None,
+        "kerberos": _kerberos(host, cfg) if kerberos_backend(era, effective) else None,
         "warnings_found": warnings_of(host, cfg),
     }
+
+
+def _kerberos(host: Host, cfg: Cfg) -> dict[str, Any]:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import keytab_of, path_of, principals_in
+
+    keytab = keytab_of(host, cfg)
+    path, principals, problem = path_of(keytab), None, None
+    try:
+        principals = principals_in(host, path) if path else None
+    except AirflowError as error:
+        problem = str(error)
+    return {"keytab": keytab.name, "source": keytab.source, "principals": principals, "problem": problem}
 
 
 def main() -> None:

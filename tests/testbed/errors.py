@@ -12,3 +12,7 @@ class TestbedError(Exception):
 
 class MissingPython(TestbedError):
     """No interpreter of the Python version that an Airflow release needs is on this machine."""
+
+
+class MissingProgram(TestbedError):
+    """A program of the operating system that a test needs is not installed."""

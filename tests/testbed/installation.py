@@ -53,8 +53,8 @@ class Installer:
             supervisor = self.root / "supervisor"
             self.venv(supervisor, pythons.find(("3.11", "3.12", "3.13", "3.10")), REQUIREMENTS / "supervisor.txt")
             # The folder's name has the interpreter's version, so that another one makes another venv.
-            folder = self.root / f"{release.version}-{_name(python)}"
-            self.venv(folder / "venv", python, REQUIREMENTS / f"airflow-{release.version}.txt")
+            folder = self.root / f"{release.name}-{_name(python)}"
+            self.venv(folder / "venv", python, REQUIREMENTS / f"airflow-{release.name}.txt")
         return Installation(release, folder, supervisor / "bin")
 
     def venv(self, folder: Path, python: Path, requirements: Path) -> None:

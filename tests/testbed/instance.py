@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from testbed import home as homes
@@ -26,13 +26,27 @@ class Airflow:
     """Airflow in its own home below a supervisord, listening on a loopback port.
 
     With ``server_only`` nothing but the server of the API is started: no DAG is parsed, and no run gets on.
-    ``home`` must be missing or empty for ``prepare``; ``stop`` leaves it, for a look at its logs
-    (``<program>.log``, ``supervisord.log``). Every method that waits raises TestbedError with the server's
-    last words when it waited in vain.
+    ``environment`` is added to that of its processes. With ``base_path`` ("/airflow") it is below that.
+    ``home`` must be missing or empty for ``prepare``; ``stop`` leaves it, for a look at its logs (``<program>.log``,
+    ``supervisord.log``). Every method that waits raises TestbedError with the server's last words when it waited in
+    vain.
     """
 
-    def __init__(self, installation: Installation, home: Path, port: int, server_only: bool = False) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        home: Path,
+        port: int,
+        server_only: bool = False,
+        environment: Mapping[str, str] | None = None,
+        base_path: str = "",
+    ) -> None:
         self.installation = installation
+        self.url = f"http://127.0.0.1:{port}{base_path}"
+        self._base_path = base_path
+        self._environment = dict(environment or {})
+        if base_path:
+            self._environment["AIRFLOW__WEBSERVER__BASE_URL"] = self.url
         programs = dict(installation.release.programs)
         self.programs = dict([next(iter(programs.items()))]) if server_only else programs
         self.version = installation.release.version
@@ -40,7 +54,6 @@ class Airflow:
         self.executable = installation.executable
         self.home = home
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
         self.cfg = home / "airflow.cfg"
         self.dags = home / "dags"
         self.supervisord_conf = home / "supervisord.conf"
@@ -126,7 +139,7 @@ class Airflow:
         """Ask the health endpoint once."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", self.installation.release.health_path)
+            connection.request("GET", self._base_path + self.installation.release.health_path)
             answer = json.load(connection.getresponse())
         except (OSError, http.client.HTTPException, ValueError):
             return False
@@ -146,10 +159,13 @@ class Airflow:
         with contextlib.closing(sqlite3.connect(database, uri=True, timeout=10)) as connection:
             return {row[0] for row in connection.execute(f"SELECT dag_id FROM {table}")}
 
+    def _whole_environment(self) -> dict[str, str]:
+        return {**homes.environment(self.installation, self.home), **self._environment}
+
     def _run(self, command: list[str | os.PathLike[str]], check: bool = False) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [os.fspath(part) for part in command],
-            env=homes.environment(self.installation, self.home),
+            env=self._whole_environment(),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -164,9 +180,7 @@ class Airflow:
         socket_path = self.home / "supervisor.sock"
         if len(os.fsencode(socket_path)) > 95:  # 107 is the kernel's limit; supervisord appends a dot and its pid
             raise TestbedError(f"{socket_path} is too long a path for a socket: use a folder nearer to the root.")
-        environment = ",".join(
-            f'{name}="{value}"' for name, value in homes.environment(self.installation, self.home).items()
-        )
+        environment = ",".join(f'{name}="{value}"' for name, value in self._whole_environment().items())
         text = f"""\
 [unix_http_server]
 file={socket_path}

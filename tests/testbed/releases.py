@@ -34,7 +34,8 @@ class Release:
     ``pythons`` are tried in their order. ``specs`` and ``exclude_newer`` are the recipe that the pinned
     file under requirements/ was compiled from. In ``programs`` (supervisor program name -> arguments of
     the ``airflow`` command) ``{port}`` stands for the port of the API; the first one serves it.
-    ``initialise`` is the environment in which database and users are made, beyond the usual one.
+    ``initialise`` is the environment in which database and users are made, beyond the usual one. ``extra`` is
+    what is installed with Airflow, if it is more than the release itself.
     """
 
     version: str
@@ -46,6 +47,12 @@ class Release:
     programs: Mapping[str, str] = field(default_factory=lambda: _PROGRAMS_2)
     health_path: str = "/health"
     initialise: Mapping[str, str] = field(default_factory=dict)
+    extra: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its installation and its requirements are called."""
+        return f"{self.version}-{self.extra}" if self.extra else self.version
 
     @property
     def generation(self) -> str:
@@ -91,6 +98,16 @@ RELEASES = (
     _release_3("3.0.6", "2025-09-05"),
     # With sqlalchemy 2.1 the FAB provider's own commands die.
     _release_3("3.3.2", "2026-09-24", "sqlalchemy<2.1"),
+)
+
+# Its packages are built from source, for which Debian packages are needed (packages.txt).
+KERBEROS = Release(
+    "2.6.3",
+    ("3.10",),
+    "2023-07-18",
+    ("apache-airflow[kerberos]==2.6.3", "requests-gssapi"),
+    migrate=_INIT,
+    extra="kerberos",
 )
 
 

@@ -22,7 +22,7 @@ def main() -> int:
     if not missing:
         return 0
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        print(f"Not installed, so tests on systemd hosts are skipped: {', '.join(missing)}")
+        print(f"Not installed, so tests that need them are skipped: {', '.join(missing)}")
         return 0
     print(f"--- installing the Debian packages {', '.join(missing)}", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the pinned requirements anew: `python tests/testbed/requirements/compile.py [--uv UV] [NAME ...]`.
 
-NAME is an Airflow version of releases.py, `supervisor` or `ansible`; without one, all are written. An Airflow
-release is resolved as of the day in its recipe, so that the result stays the same; the others as of today.
+NAME is an Airflow release of releases.py (2.11.2, 2.6.3-kerberos), `supervisor` or `ansible`; without one, all are
+written. An Airflow release is resolved as of the day in its recipe, so that the result stays the same; the others as
+of today.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from testbed.releases import RELEASES  # noqa: E402  (the path has to be set first)
+from testbed.releases import KERBEROS, RELEASES  # noqa: E402  (the path has to be set first)
 
 HEADER = """\
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -51,9 +52,9 @@ def main() -> None:
         "supervisor": ("supervisor", ("supervisor",), "3.10", None),
         "ansible": ("ansible", ("ansible-core>=2.17", "requests"), "3.11", None),
     }
-    for release in RELEASES:
+    for release in (*RELEASES, KERBEROS):
         oldest = min(release.pythons, key=lambda version: tuple(map(int, version.split("."))))
-        recipes[release.version] = (f"airflow-{release.version}", release.specs, oldest, release.exclude_newer)
+        recipes[release.name] = (f"airflow-{release.name}", release.specs, oldest, release.exclude_newer)
     for name in options.names or recipes:
         compile_pins(options.uv, *recipes[name])
 

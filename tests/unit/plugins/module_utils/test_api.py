@@ -17,7 +17,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     is_missing,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect as connect_api
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, Patience
 from unit.plugins.scripted_server import Server, as_json, http, problem
@@ -242,6 +242,8 @@ OPTIONS: dict[str, Any] = {
     "url": "http://h:8080/api/v1",
     "username": "ada",
     "password": "pw",
+    "kerberos": False,
+    "kerberos_hostname": None,
     "api_version": "auto",
     "validate_certs": True,
     "ca_path": None,
@@ -255,7 +257,7 @@ class TestConnect:
     def test_sends_nothing(self) -> None:
         api = connect_api(OPTIONS)
         assert api.http.base == "http://h:8080"
-        assert api.login is not None
+        assert isinstance(api.login, BasicLogin)
         assert api.login.username == "ada"
 
     def test_empty_means_unset(self) -> None:
@@ -270,6 +272,7 @@ class TestConnect:
             ({"timeout": float("inf")}, "timeout"),
             ({"password": ""}, "belong together"),
             ({"username": None}, "belong together"),
+            ({"kerberos": True}, "two logins"),
             ({"ca_path": "/nonexistent/ca.pem"}, "ca_path"),
             ({"client_cert": "/nonexistent/cert.pem"}, "client_cert"),
         ],
