@@ -71,7 +71,7 @@ requirements: $(BUILD)/venv/.uv-ready ## pin the newest releases that the *.in f
 # --- the tests --------------------------------------------------------------------------------
 
 test: venv ## run everything below; the last lines say what passed
-	@$(PYTHON) tests/tools/run_parts.py $(PARTS)
+	@CFG_EXAMPLES=10000 $(PYTHON) tests/tools/run_parts.py $(PARTS)
 
 unit: venv ## unit tests, on this Python and on those that managed hosts may have
 	$(BIN)/python -m pytest tests/unit

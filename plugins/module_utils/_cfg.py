@@ -20,7 +20,7 @@ DEFAULT_SECTION = "DEFAULT"
 _HEADER = re.compile(r"\[(?P<name>.+)\]")
 _OPTION = re.compile(r"(?P<name>.*?)(?P<separator>\s*[=:]\s*)(?P<value>.*)$")
 _COMMENT = ("#", ";")
-_LOOKS_LIKE_OPTION = re.compile(r"\w+\s*[=:]")
+_LOOKS_LIKE_OPTION = r"\w+\s*[=:]"
 
 
 class CfgError(AirflowError):
@@ -271,7 +271,7 @@ class Cfg:
 
     def _refuse_swallowed_options(self, option: Option) -> None:
         for index in range(option.start + 1, option.end):
-            if _LOOKS_LIKE_OPTION.match(self._line(index).content):
+            if re.match(_LOOKS_LIKE_OPTION, self._line(index).content):
                 raise CfgError(
                     "%s, line %d: this line is indented, so Airflow takes it for a part of [%s] %s and not for an "
                     "option of its own. Nothing was changed. Remove its indentation or the line, then run this again."

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Address,
     await_healthy,
@@ -23,38 +23,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     strangers_on,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import names_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import (
-    HIDDEN,
-    Setting,
-    edit,
-    is_secret_name,
-    refuse_overrides,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change, locked, uninterrupted
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, edit, refuse_overrides
 
-if TYPE_CHECKING:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
-
-# What only a restart needs is imported where there is one, here and below: a run without a change is to cost little.
-
-# Airflow itself comes first: it puts its plugins folder on sys.path.
-_IMPORT_CHECK = """
-import airflow, importlib, sys
-kind, *names = sys.argv[1:]
-for name in names:
-    if kind == "auth manager":
-        from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
-        package, _, cls = name.rpartition(".")
-        found = getattr(importlib.import_module(package), cls, None)
-        if not (isinstance(found, type) and issubclass(found, BaseAuthManager)):
-            raise ImportError("%s is no auth manager: it is no subclass of BaseAuthManager" % name)
-    else:
-        module = importlib.import_module(name)
-        for part in ("init_app", "requires_authentication"):
-            if not hasattr(module, part):
-                raise ImportError("%s is no API authentication backend: it has no %s" % (name, part))
-"""
-
+# What only a change needs is imported where there is one: a run without one is to cost little.
 
 # What doc_fragments/converge.py documents.
 CONVERGE_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -102,6 +73,8 @@ class Found(NamedTuple):
     host: Host
     data: bytes
     cfg: Cfg
+    addresses: list[Address]  # of the servers of the API that belong to the task
+    healths: list[Callable[[], _health.Health]]  # their answers to a question that has been sent already
     url: str  # base URL, without a slash at its end
     restart_reason: str | None  # why the running server does not do what the file says
     told: bool  # whether that could be told
@@ -176,19 +149,22 @@ def look(parameters: Mapping[str, Any], warn: Callable[[str], None]) -> Found:
 def _found(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], None]) -> Found:
     data = _read(host)
     cfg = Cfg.from_bytes(data, host.path)
+    addresses = addresses_of(host, cfg, parameters)
+    tls = tls_of(parameters)
+    healths = [_health.begin(address.health_url, _health.PATIENCE, tls) for address in addresses]
     url = _url(host, cfg, parameters)
     untold: list[str] = []
     reason = _restart_reason(host, url, untold.append)
     for why in untold:
         warn(why)
-    return Found(host, data, cfg, url, reason, not untold)
+    return Found(host, data, cfg, addresses, healths, url, reason, not untold)
 
 
 def _url(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> str:
     return str(parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)).rstrip("/")
 
 
-def _tls(parameters: Mapping[str, Any]) -> _health.Tls:
+def tls_of(parameters: Mapping[str, Any]) -> _health.Tls:
     return _health.Tls(parameters["validate_certs"], parameters["ca_path"])
 
 
@@ -221,10 +197,14 @@ def _converge(
         warn("%s keeps its old configuration: it is not among the services that are restarted." % str(server))
     intent.check(after, edited or restart)
     if edited or restart:
-        _check_imports(host, intent, before, warn)
+        from ansible_collections.fleetops.airflow.plugins.module_utils._change import check_imports
+
+        check_imports(host, intent, before, warn)
     restarter = None
     if restart:
-        restarter = _restarter(found, after, intent, parameters, str(reason))
+        from ansible_collections.fleetops.airflow.plugins.module_utils._change import restarter_of
+
+        restarter = restarter_of(found, after, intent, parameters, str(reason))
     elif host.server and parameters["service"] and not names_of(host.server) & set(parameters["service"]):
         from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
 
@@ -232,6 +212,8 @@ def _converge(
 
     backups: list[str] = []
     if not check_mode and (edited or restart):
+        from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change
+
         change(
             host.real_path,
             old=found.data,
@@ -261,8 +243,9 @@ def _prove(found: Found, intent: Intent, parameters: Mapping[str, Any]) -> None:
     :raises AirflowError: if the server does not become healthy, or what the task wants proved is not so.
     """
     if parameters["url"] or found.host.servers:
-        for address in _addresses(found.host, found.cfg, parameters):
-            await_healthy(address.health_url, parameters["health_timeout"], _tls(parameters))
+        for address, health in zip(found.addresses, found.healths):
+            if health().state != "healthy":
+                await_healthy(address.health_url, parameters["health_timeout"], tls_of(parameters))
     if intent.prove:
         intent.prove(found.url)
 
@@ -329,79 +312,10 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
     return None
 
 
-def _restarter(found: Found, after: Cfg, intent: Intent, parameters: Mapping[str, Any], reason: str) -> Restart:
-    """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
-    from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
-
-    host, tls = found.host, _tls(parameters)
-    old = _addresses(host, found.cfg, parameters)
-    for address in old:
-        health = _health.ask_health(address.health_url, 10.0, tls)
-        if health.state == "foreign":
-            raise AirflowError(
-                "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
-                % (address.health_url, host.version, health.detail)
-            )
-    managers = managers_of(parameters, host)
-    if not managers:
-        raise AirflowError(
-            "A restart is needed (%s), and how the server is restarted is not known: neither supervisord nor a unit of "
-            "systemd runs it, and neither service nor restart_command is given. Nothing was changed. Name one of them, "
-            "or set restart to never and restart it in a handler." % reason
-        )
-    new = _addresses(host, after, parameters)
-    return Restart(
-        managers=managers,
-        servers=host.servers,
-        home=host.home,
-        cfg_path=host.real_path,
-        new=new,
-        old=old,
-        timeout=parameters["health_timeout"],
-        tls=tls,
-        prove=functools.partial(intent.prove, new[0].base_url) if intent.prove and new else None,
-        secrets=_secrets(host, found.cfg, intent.settings),
-    )
-
-
-def _addresses(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> list[Address]:
+def addresses_of(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> list[Address]:
     """Where the servers of the API are that belong to the task."""
     if parameters["url"] or len(host.servers) < 2:
         urls = [_url(host, cfg, parameters)] if host.serves else []
     else:
         urls = [base_url(host.era, cfg, server.process.arguments, server.environment) for server in host.servers]
     return [Address(url.rstrip("/"), url.rstrip("/") + host.era.health_path) for url in urls]
-
-
-def _secrets(host: Host, cfg: Cfg, settings: list[Setting]) -> list[str]:
-    """Values of the file and of the server's environment that a log may not carry into a play, longest first."""
-    values = [(option.name, option.value) for option in cfg.options()] + list(host.environment.items())
-    found = {value for name, value in values if is_secret_name(name) and len(value) >= 4}
-    found.update(setting.value for setting in settings if setting.secret and setting.value)
-    return sorted(found, key=len, reverse=True)
-
-
-def _check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], None]) -> None:
-    """Have Airflow's own interpreter import the backends, as the server's user and in its environment.
-
-    :raises AirflowError: if one cannot be imported: with it the server would not start.
-    """
-    names = intent.imports(cfg)
-    if not names:
-        return
-    if not host.interpreter:
-        warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
-        return
-    from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
-
-    done = run_python(host, ["-c", _IMPORT_CHECK, host.era.kind, *names])
-    if done.status != 0:
-        said = done.last_line
-        for secret in _secrets(host, cfg, intent.settings):
-            said = said.replace(secret, HIDDEN)
-        raise AirflowError(
-            "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
-            "Correct the name, or install what is missing for %s."
-            % (host.version, ", ".join(names), said, host.interpreter)
-        )

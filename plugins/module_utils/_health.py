@@ -7,11 +7,15 @@ A host's Python often has no ``requests``, and importing it costs more than the 
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
+if TYPE_CHECKING:
+    import socket
+
+PATIENCE = 10.0  # seconds for each wait on a server that is asked for its health
 _MOST_BYTES = 1 << 20
 
 
@@ -98,6 +102,10 @@ def request(
 
 
 def _plain_get(parts: SplitResult, timeout: float) -> Answer:
+    return _plain_answer(_plain_question(parts, timeout))
+
+
+def _plain_question(parts: SplitResult, timeout: float) -> socket.socket:
     """The question about health, which every run asks: importing http.client would cost more than all the rest of it.
 
     In HTTP/1.0 the answer ends with the connection and comes in one piece.
@@ -107,9 +115,17 @@ def _plain_get(parts: SplitResult, timeout: float) -> Answer:
     path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
     request_text = "GET %s HTTP/1.0\r\nHost: %s\r\nAccept: application/json\r\n\r\n" % (path, parts.netloc)
     try:
-        with socket.create_connection((parts.hostname, parts.port or 80), timeout) as connection:
-            connection.sendall(request_text.encode("ascii"))
-            data = b""
+        connection = socket.create_connection((parts.hostname, parts.port or 80), timeout)
+        connection.sendall(request_text.encode("ascii"))
+    except OSError as error:
+        raise Unreachable("%s: %s" % (type(error).__name__, error)) from None
+    return connection
+
+
+def _plain_answer(connection: socket.socket) -> Answer:
+    data = b""
+    try:
+        with connection:
             while len(data) < _MOST_BYTES:
                 part = connection.recv(65536)
                 if not part:
@@ -143,8 +159,25 @@ def _context(tls: Tls) -> Any:
 
 def ask_health(url: str, timeout: float, tls: Tls = VERIFIED) -> Health:
     """What Airflow's health endpoint at ``url`` says. Airflow answers 200 whatever its state; the body tells."""
+    return begin(url, timeout, tls)()
+
+
+def begin(url: str, timeout: float, tls: Tls = VERIFIED) -> Callable[[], Health]:
+    """Send the question, and return what waits for the answer: there is other work while the server thinks."""
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return lambda: _health(lambda: get(url, timeout, tls))
     try:
-        answer = get(url, timeout, tls)
+        connection = _plain_question(parts, timeout)
+    except Unreachable as error:
+        down = Health("down", str(error))
+        return lambda: down
+    return lambda: _health(lambda: _plain_answer(connection))
+
+
+def _health(ask: Callable[[], Answer]) -> Health:
+    try:
+        answer = ask()
     except Unreachable as error:
         return Health("down", str(error))
     if answer.status in (502, 503, 504):

@@ -11,7 +11,7 @@ from typing import Mapping
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _METADATA = re.compile(r"apache_airflow-(?P<version>[^-]+)\.(?:dist|egg)-info$")
-_TRAMPOLINE = re.compile(r"""'''exec' (?:"([^"]+)"|'([^']+)'|(\S+)) """)
+_TRAMPOLINE = r"""'''exec' (?:"([^"]+)"|'([^']+)'|(\S+)) """
 
 
 def interpreter_of(executable: str) -> str | None:
@@ -27,7 +27,7 @@ def interpreter_of(executable: str) -> str | None:
     if words and os.path.basename(words[0]).startswith("python"):
         return words[0]
     # For a path that is too long or holds spaces, installers write a shell line that starts Python.
-    trampoline = _TRAMPOLINE.match(second.decode("utf-8", "replace"))
+    trampoline = re.match(_TRAMPOLINE, second.decode("utf-8", "replace"))
     if trampoline:
         return next(group for group in trampoline.groups() if group)
     return None

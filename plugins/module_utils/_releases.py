@@ -15,7 +15,7 @@ KERBEROS = "kerberos"
 
 _BACKEND = "airflow.api.auth.backend."
 _FAB_BACKEND = "airflow.providers.fab.auth_manager.api.auth.backend."
-_DOTTED_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_DOTTED_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
 _COMMON_BACKENDS = {
@@ -207,7 +207,7 @@ def authentication(era: Era, value: str | None = None) -> Setting:
 def _resolved(era: Era, version: str, name: str) -> str:
     if name in era.backends:
         return era.backends[name]
-    if _DOTTED_PATH.fullmatch(name):
+    if re.fullmatch(_DOTTED_PATH, name):
         return name
     raise AirflowError(
         "%r is no %s of Airflow %s. Short names there: %s. Any other is given by its dotted path."

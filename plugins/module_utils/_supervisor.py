@@ -16,6 +16,7 @@ _PATIENCE = 10  # seconds that a supervisord may take to answer what it has in i
 # supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
 _SHUTDOWN_STATE, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 60, 70
 _GIVEN_UP = {0: "STOPPED", 100: "EXITED", 200: "FATAL"}
+_DOWN = (*_GIVEN_UP, 1000)  # and UNKNOWN
 
 
 class Supervisor:
@@ -72,11 +73,17 @@ class Supervisor:
     def stop(self, timeout: float) -> None:
         import xmlrpc.client
 
+        deadline = time.monotonic() + max(timeout, _PATIENCE)
         try:
-            self._call("stopProcess", self.name, timeout=max(timeout, _PATIENCE))
+            self._call("stopProcess", self.name, False)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != _NOT_RUNNING:
                 raise self._refused("stopProcess", fault) from None
+        # Told to wait, supervisord answers with its next look around, once a second. Each question makes it look.
+        while self._call("getProcessInfo", self.name)["state"] not in _DOWN:
+            if time.monotonic() > deadline:
+                raise AirflowError("%s did not stop within %d s." % (self, timeout))
+            time.sleep(0.05)
 
     def start(self, timeout: float) -> None:
         import xmlrpc.client

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Change a file wholly or not at all, one task at a time, and finish what was begun."""
+"""Change a file wholly or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
 import shutil
-import signal
 import tempfile
-import time
-from typing import Any, Callable, Iterator
+from typing import Callable
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
@@ -91,60 +87,6 @@ def replace_file(path: str, data: bytes) -> None:
         os.fsync(sync_folder)
     finally:
         os.close(sync_folder)
-
-
-@contextlib.contextmanager
-def locked(path: str, timeout: float) -> Iterator[bool]:
-    """Keep other tasks of this collection away from ``path`` meanwhile.
-
-    The lock is on the folder: the file itself is another one after each replacement. It leaves nothing behind.
-    Gives whether another task had it first: what was seen before may have changed since.
-
-    :raises AirflowError: if another task still holds it after ``timeout`` seconds.
-    """
-    folder = os.path.dirname(path)
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise AirflowError("%s cannot be opened: %s." % (folder, error.strerror)) from None
-    try:
-        deadline = time.monotonic() + timeout
-        waited = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise AirflowError(
-                        "Another task has been changing %s for more than %d s. Nothing was changed. "
-                        "Run this again when it is done." % (path, timeout)
-                    ) from None
-                waited = True
-                time.sleep(0.1)
-        yield waited
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Do not die half-way of a lost connection, a closed terminal or an impatient controller.
-
-    The signals get a handler instead of being ignored, because ignored ones stay ignored in every program that is
-    started meanwhile, the restarted server among them.
-    """
-
-    def carry_on(number: int, frame: Any) -> None:
-        """What was begun is finished first; it has its own time limits."""
-
-    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
-    before = [(number, signal.signal(number, carry_on)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 def _advice(error: OSError) -> str:

@@ -208,7 +208,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     configured = split_backends(beats.value) if beats else backends_in_file(era, cfg)
     effective = backends_read(era, cfg, host.environment)
     in_force = effective if found.current else None
-    health = _health.ask_health(found.url + era.health_path, 10.0, tls)
+    health = found.healths[0]()
     return {
         "changed": False,
         "airflow_version": host.version,

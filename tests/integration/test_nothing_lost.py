@@ -24,8 +24,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, Outcome, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, era_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import locked, replace_file
+from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import replace_file
 from testbed.instance import free_port
 
 KILLS = 200

@@ -72,7 +72,7 @@ def run_tests(version: str, interpreter: Path, tests: list[str]) -> tuple[int, s
     done = subprocess.run(
         [environment(version, interpreter), "-m", "pytest", "-p", "no:cacheprovider", *sys.argv[1:], *tests],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "CFG_EXAMPLES": "800"},
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "CFG_EXAMPLES": "300"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import configparser
 import io
 import os
-import random
 import time
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg, CfgError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.plugins.cfg_files import readable_file
 
 BASIC = "airflow.api.auth.backend.basic_auth"
 
@@ -25,8 +25,8 @@ def as_airflow(text: str) -> dict[str, dict[str, str]]:
     return {section: dict(parser.items(section, raw=True)) for section in parser.sections()}
 
 
-# On one Python the thorough number; on each of the others that hosts may have, a part of it.
-EXAMPLES = int(os.environ.get("CFG_EXAMPLES", "10000"))
+# `make test` asks for ten thousand, which takes minutes; on the other Pythons that hosts may have, a part of it will do.
+EXAMPLES = int(os.environ.get("CFG_EXAMPLES", "1000"))
 VALUES = st.sampled_from(["x.y", "", "a.b,c.d", "50%%", "one\ntwo", "a = b\n[c]\nd: e"])
 
 # What people and tools write into such files, in every mixture.
@@ -61,22 +61,6 @@ FILES = st.builds(
     ENDINGS,
     st.booleans(),
 )
-
-
-def readable_file(seed: int) -> str:
-    """A file that Airflow can read, in one of the many ways in which people write one."""
-    pick = random.Random(seed)
-    lines = ["# top"] * pick.randrange(2)
-    for section in pick.sample(["api", "core", "webserver", " api", "DEFAULT", "new"], pick.randrange(1, 5)):
-        lines.append("[%s]%s" % (section, pick.choice(["", "", " # c"])))
-        indent = pick.choice(["", "", "", "  "])
-        for name in pick.sample(["auth_backends", "auth_backend", "limit", "AUTH_BACKENDS", "x"], pick.randrange(5)):
-            lines += pick.choice([[], [], [""], ["# " + name + " = default"], [";" + name]])
-            lines.append(
-                indent + name + pick.choice([" = ", "=", ": ", " :", "  =\t"]) + pick.choice(["a.b", "", "1 # c", "é"])
-            )
-            lines += pick.choice([[], [], [], [indent + "  more"], [indent + "  # inside", indent + "\tmore", ""]])
-    return pick.choice(["\n", "\n", "\r\n", "\r"]).join(lines) + pick.choice(["\n", ""])
 
 
 READABLE = st.integers(0, 2**32).map(readable_file)

@@ -5,22 +5,19 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils import _sockets
 
 
 @pytest.fixture(params=["netlink", "proc"])
-def listening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], set[str]]]:
-    def refused(family: int, port: int) -> Iterator[int]:
-        raise OSError
-
+def listening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], set[str]]:
     if request.param == "proc":
-        monkeypatch.setattr(_sockets, "_asked", refused)
+        monkeypatch.setattr(_sockets, "_NETLINK_SOCK_DIAG", 31)  # no such protocol: the kernel refuses the socket
     else:
         monkeypatch.setattr(_sockets, "_read", None)  # not callable: nothing else may be asked
-    yield _sockets.listening
+    return _sockets.listening
 
 
 def name_of(server: socket.socket) -> str:

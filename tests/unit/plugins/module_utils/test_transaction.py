@@ -14,12 +14,8 @@ from typing import NoReturn
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import (
-    change,
-    locked,
-    replace_file,
-    uninterrupted,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
+from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change, replace_file
 
 
 @pytest.fixture

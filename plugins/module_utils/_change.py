@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be so before anything is changed: Airflow can load the new backends, and somebody can restart the server.
+
+Imported only where something is changed.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Mapping
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
+    Found,
+    Intent,
+    addresses_of,
+    tls_of,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
+from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, Setting, is_secret_name
+
+# Airflow itself comes first: it puts its plugins folder on sys.path.
+_IMPORT_CHECK = """
+import airflow, importlib, sys
+kind, *names = sys.argv[1:]
+for name in names:
+    if kind == "auth manager":
+        from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
+        package, _, cls = name.rpartition(".")
+        found = getattr(importlib.import_module(package), cls, None)
+        if not (isinstance(found, type) and issubclass(found, BaseAuthManager)):
+            raise ImportError("%s is no auth manager: it is no subclass of BaseAuthManager" % name)
+    else:
+        module = importlib.import_module(name)
+        for part in ("init_app", "requires_authentication"):
+            if not hasattr(module, part):
+                raise ImportError("%s is no API authentication backend: it has no %s" % (name, part))
+"""
+
+
+def check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], None]) -> None:
+    """Have Airflow's own interpreter import the backends, as the server's user and in its environment.
+
+    :raises AirflowError: if one cannot be imported: with it the server would not start.
+    """
+    names = intent.imports(cfg)
+    if not names:
+        return
+    if not host.interpreter:
+        warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
+        return
+    done = run_python(host, ["-c", _IMPORT_CHECK, host.era.kind, *names])
+    if done.status != 0:
+        said = done.last_line
+        for secret in _secrets(host, cfg, intent.settings):
+            said = said.replace(secret, HIDDEN)
+        raise AirflowError(
+            "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
+            "Correct the name, or install what is missing for %s."
+            % (host.version, ", ".join(names), said, host.interpreter)
+        )
+
+
+def restarter_of(found: Found, after: Cfg, intent: Intent, parameters: Mapping[str, Any], reason: str) -> Restart:
+    """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
+    host = found.host
+    for address, ask in zip(found.addresses, found.healths):
+        health = ask()
+        if health.state == "foreign":
+            raise AirflowError(
+                "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
+                % (address.health_url, host.version, health.detail)
+            )
+    managers = managers_of(parameters, host)
+    if not managers:
+        raise AirflowError(
+            "A restart is needed (%s), and how the server is restarted is not known: neither supervisord nor a unit of "
+            "systemd runs it, and neither service nor restart_command is given. Nothing was changed. Name one of them, "
+            "or set restart to never and restart it in a handler." % reason
+        )
+    new = addresses_of(host, after, parameters)
+    return Restart(
+        managers=managers,
+        servers=host.servers,
+        home=host.home,
+        cfg_path=host.real_path,
+        new=new,
+        old=found.addresses,
+        timeout=parameters["health_timeout"],
+        tls=tls_of(parameters),
+        prove=functools.partial(intent.prove, new[0].base_url) if intent.prove and new else None,
+        secrets=_secrets(host, found.cfg, intent.settings),
+    )
+
+
+def _secrets(host: Host, cfg: Cfg, settings: list[Setting]) -> list[str]:
+    """Values of the file and of the server's environment that a log may not carry into a play, longest first."""
+    values = [(option.name, option.value) for option in cfg.options()] + list(host.environment.items())
+    found = {value for name, value in values if is_secret_name(name) and len(value) >= 4}
+    found.update(setting.value for setting in settings if setting.secret and setting.value)
+    return sorted(found, key=len, reverse=True)

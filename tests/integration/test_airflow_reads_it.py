@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Airflow's own parser, of each release that is tested, reads in an edited file what was asked for, and the same rest.
+
+Once for ten thousand files that were made up, and once for the file that the release itself ships.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg, CfgError
+from testbed import releases
+from testbed.errors import MissingPython
+from testbed.installation import Installation, Installer, find_uv
+from unit.plugins.cfg_files import readable_file
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+VERSIONS = os.environ.get("AIRFLOW_VERSIONS", "2.2.5,2.11.2,3.3.2").split(",")
+FILES = int(os.environ.get("CFG_EXAMPLES", "1000"))
+VALUES = ("x.y", "", "a.b,c.d", "50%%", "one\ntwo", "a = b\n[c]\nd: e", "é")
+# Reads the texts of a JSON list as the release reads airflow.cfg, and prints the sections of each; null if it refuses.
+JUDGE = """
+import configparser, json, sys
+from airflow.configuration import AirflowConfigParser, conf
+def sections(path):
+    parser = AirflowConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+    except configparser.Error:
+        return None
+    own = parser._sections
+    return dict({name: dict(own[name]) for name in own}, DEFAULT=dict(parser._defaults))
+path, texts = sys.argv[1], json.load(sys.stdin)
+found = []
+for text in texts:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    found.append(sections(path))
+json.dump(found, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def installation(request: pytest.FixtureRequest) -> Installation:
+    try:
+        return Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print).airflow(releases.release(request.param))
+    except MissingPython as error:
+        pytest.skip(str(error))
+
+
+def as_airflow(installation: Installation, folder: Path, texts: list[str]) -> list[dict[str, dict[str, str]] | None]:
+    done = subprocess.run(
+        [str(installation.python), "-c", JUDGE, str(folder / "judged.cfg")],
+        input=json.dumps(texts),
+        env={"AIRFLOW_HOME": str(folder), "PYTHONWARNINGS": "ignore", "PYTHONUTF8": "1"},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return json.loads(done.stdout[done.stdout.index("[") :])
+
+
+def test_files_that_were_made_up(installation: Installation, tmp_path: Path) -> None:
+    chance = random.Random(installation.release.version)
+    pairs: list[tuple[str, str, dict[str, str | None]]] = []
+    for number in range(FILES):
+        text = readable_file(number)
+        changes = {"auth_backends": chance.choice(VALUES), chance.choice(["auth_backend", "limit", "fresh"]): None}
+        try:
+            edited = Cfg(text).edited([("api", name, value) for name, value in changes.items()])
+        except CfgError:
+            continue  # refused, by file and line: nothing is edited
+        assert edited.edited([("api", name, value) for name, value in changes.items()]) is edited
+        pairs.append((text, edited.text, changes))
+    assert len(pairs) > 0.9 * FILES
+    before = as_airflow(installation, tmp_path, [pair[0] for pair in pairs])
+    after = as_airflow(installation, tmp_path, [pair[1] for pair in pairs])
+    for (text, edited_text, changes), old, new in zip(pairs, before, after, strict=True):
+        assert old is not None, text
+        expected: dict[str, dict[str, Any]] = json.loads(json.dumps(old))
+        own = expected.setdefault("api", {})
+        for name, value in changes.items():
+            own.pop(name, None)
+            if value is not None:
+                own[name] = value
+        assert new == expected, (text, edited_text)
+
+
+def test_the_file_that_the_release_ships(installation: Installation, tmp_path: Path) -> None:
+    as_airflow(installation, tmp_path, [])  # Airflow writes the file where there is none
+    text = (tmp_path / "airflow.cfg").read_bytes().decode()
+    [whole] = as_airflow(installation, tmp_path, [text])
+    assert whole
+    option = installation.release.backends_option
+    for section, name, value in [("api", option, "x.y"), ("core", "parallelism", "7"), ("new", "option", "1")]:
+        edited = Cfg(text).with_option(section, name, value)
+        [found] = as_airflow(installation, tmp_path, [edited.text])
+        expected = json.loads(json.dumps(whole))
+        expected.setdefault(section, {})[name] = value
+        assert found == expected
+        old, new = text.splitlines(), edited.text.splitlines()
+        kept = Cfg(text).own(section, name)
+        if kept:
+            old[kept.start : kept.end] = [f"{name} = {value}"]
+            assert new == old
+        else:
+            assert [line for line in new if line not in (f"[{section}]", f"{name} = {value}", "")] == [
+                line for line in old if line not in (f"[{section}]", "")
+            ]
