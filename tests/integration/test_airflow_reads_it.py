@@ -63,7 +63,8 @@ def as_airflow(installation: Installation, folder: Path, texts: list[str]) -> li
         check=True,
         text=True,
     )
-    return json.loads(done.stdout[done.stdout.index("[") :])
+    found: list[dict[str, dict[str, str]] | None] = json.loads(done.stdout[done.stdout.index("[") :])
+    return found
 
 
 def test_files_that_were_made_up(installation: Installation, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def as_airflow(text: str) -> dict[str, dict[str, str]]:
     return {section: dict(parser.items(section, raw=True)) for section in parser.sections()}
 
 
-# `make test` asks for ten thousand, which takes minutes; on the other Pythons that hosts may have, a part of it will do.
+# `make test` asks for ten thousand, which takes minutes; on the other Pythons of hosts a part of it will do.
 EXAMPLES = int(os.environ.get("CFG_EXAMPLES", "1000"))
 VALUES = st.sampled_from(["x.y", "", "a.b,c.d", "50%%", "one\ntwo", "a = b\n[c]\nd: e"])
 
