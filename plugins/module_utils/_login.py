@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._health import (
@@ -18,6 +19,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._health import (
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import Era
 
+_JSON = {"Content-Type": "application/json"}
 _TIMEOUT = 30.0  # seconds for each wait on the network
 
 
@@ -26,18 +28,12 @@ def refused_login(era: Era, base_url: str, login: tuple[str, str], tls: Tls = VE
 
     :raises AirflowError: if the answers say nothing about the login.
     """
-    username, password = login
-    # In UTF-8, which Airflow expects.
-    credentials = "Basic " + base64.b64encode(":".join(login).encode("utf-8")).decode("ascii")
+    username = login[0]
+    url = base_url + (era.token_path or era.login_path)
     try:
-        if era.token_path:
-            url = base_url + era.token_path
-            body = json.dumps({"username": username, "password": password}).encode("utf-8")
-            answer = request("POST", url, _TIMEOUT, tls, {"Content-Type": "application/json"}, body)
-            token = _token(answer)
-            if token is None:
-                return _judged(answer, False, url, username, "the user does not exist, or the password is wrong")
-            credentials = "Bearer " + token
+        credentials = _credentials(era, base_url, login, tls)
+        if isinstance(credentials, Answer):
+            return _judged(credentials, False, url, username, "the user does not exist, or the password is wrong")
         url = base_url + era.login_path
         answer = get(url, _TIMEOUT, tls, {"Authorization": credentials})
     except Unreachable as error:
@@ -46,6 +42,39 @@ def refused_login(era: Era, base_url: str, login: tuple[str, str], tls: Tls = VE
     if not era.token_path:
         causes = "the user does not exist, the password is wrong, or " + causes
     return _judged(answer, answer.status == 200 and "json" in answer.content_type, url, username, causes)
+
+
+def may_trigger(era: Era, base_url: str, login: tuple[str, str], tls: Tls = VERIFIED) -> bool:
+    """Whether this login is good for triggering DAGs: it is asked to trigger one that does not exist.
+
+    False where it is not, and where that cannot be told.
+    """
+    nowhere = "fleetops-nowhere-%s" % os.urandom(8).hex()
+    url = base_url + era.trigger_path % nowhere
+    try:
+        credentials = _credentials(era, base_url, login, tls)
+        if isinstance(credentials, Answer):
+            return False
+        headers = {"Authorization": credentials, **_JSON}
+        answer = request("POST", url, _TIMEOUT, tls, headers, json.dumps(era.trigger_body).encode("ascii"))
+    except Unreachable:
+        return False
+    # Another 404 than that of this DAG would say nothing about the user.
+    return answer.status == 404 and nowhere.encode("ascii") in answer.body
+
+
+def _credentials(era: Era, base_url: str, login: tuple[str, str], tls: Tls) -> str | Answer:
+    """What the header Authorization has to say, or the answer that refused a token.
+
+    :raises Unreachable: if there is no answer.
+    """
+    if not era.token_path:
+        # In UTF-8, which Airflow expects.
+        return "Basic " + base64.b64encode(":".join(login).encode("utf-8")).decode("ascii")
+    body = json.dumps({"username": login[0], "password": login[1]}).encode("utf-8")
+    answer = request("POST", base_url + era.token_path, _TIMEOUT, tls, _JSON, body)
+    token = _token(answer)
+    return "Bearer " + token if token else answer
 
 
 def open_to_everybody(era: Era, base_url: str, tls: Tls = VERIFIED) -> bool | None:

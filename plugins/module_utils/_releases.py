@@ -68,6 +68,8 @@ class Era(NamedTuple):
     health_path: str
     token_path: str | None  # gives a token for a username and a password; None where requests carry these themselves
     login_path: str  # answers 200 to any user with a role worth the name, and never without a login
+    trigger_path: str  # takes a POST that triggers the DAG in the place of %s
+    trigger_body: dict[str, None]  # what such a POST has to say at least
     server_command: str  # airflow SERVER_COMMAND starts the server of the API
     address: dict[str, tuple[str, str]]  # where the server's host, port, certificate and base URL are configured
 
@@ -86,6 +88,8 @@ _ERA_110 = Era(
     health_path="/health",
     token_path=None,
     login_path="/api/experimental/test",
+    trigger_path="/api/experimental/dags/%s/dag_runs",
+    trigger_body={},
     server_command="webserver",
     address=_WEBSERVER_ADDRESS,
 )
@@ -106,6 +110,8 @@ ERAS = (
         health_path="/health",
         token_path=None,
         login_path="/api/v1/dags?limit=1",
+        trigger_path="/api/v1/dags/%s/dagRuns",
+        trigger_body={},
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
     ),
@@ -123,6 +129,8 @@ ERAS = (
         health_path="/health",
         token_path=None,
         login_path="/api/v1/dags?limit=1",
+        trigger_path="/api/v1/dags/%s/dagRuns",
+        trigger_body={},
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
     ),
@@ -140,6 +148,8 @@ ERAS = (
         health_path="/api/v2/monitor/health",
         token_path="/auth/token",
         login_path="/api/v2/dags?limit=1",
+        trigger_path="/api/v2/dags/%s/dagRuns",
+        trigger_body={"logical_date": None},
         server_command="api-server",
         address={name: ("api", name) for name in ("host", "port", "ssl_cert", "base_url")},
     ),
@@ -167,6 +177,14 @@ def refuse_what_is_lacking(era: Era, version: str, options: list[str]) -> None:
                 "%s is given, and there is nothing for it to set. %s. Leave it out for this host, or pass such hosts "
                 "over with unsupported: skip." % (option, era.lacks[option] % version)
             )
+
+
+def without_lacking(era: Era, names: list[str]) -> list[str]:
+    """Short names of backends without those that only other releases have, as session before 2.3. All if none is left:
+    then the error is to tell.
+    """
+    elsewhere = {name for other in ERAS if other.kind == era.kind for name in other.backends} - set(era.backends)
+    return [name for name in names if name.strip() not in elsewhere] or names
 
 
 def backends_setting(era: Era, version: str, names: list[str]) -> Setting:

@@ -84,7 +84,8 @@ options:
       - What to do where the host's release has no place for O(backends), O(kerberos), O(auth_manager), O(jwt_secret) or
         O(jwt_expiration_time).
       - V(fail) changes nothing and says why.
-      - V(skip) sets what the release has a place for. Where that is nothing, the host is skipped.
+      - V(skip) sets what the release has a place for. Where that is nothing, the host is skipped. Of several
+        O(backends) those are left out that only other releases have, as V(session) before 2.3.
     type: str
     choices: [fail, skip]
     default: fail
@@ -259,6 +260,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     kerberos_backend,
     refuse_what_is_lacking,
     split_backends,
+    without_lacking,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, ignored_variables, shown
 from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import warnings_of
@@ -335,7 +337,10 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
 
     settings = []
     if "backends" in wanted:
-        settings.append(backends_setting(era, version, wanted["backends"]))
+        names = wanted["backends"]
+        if parameters["unsupported"] == "skip":
+            names = without_lacking(era, names)
+        settings.append(backends_setting(era, version, names))
     if "auth_manager" in wanted:
         settings.append(backends_setting(era, version, [wanted["auth_manager"]]))
     if "jwt_secret" in wanted:

@@ -7,25 +7,31 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: airflow_user
-short_description: Make sure that a user of Airflow exists and can log in with a password
+short_description: Make sure that a user of Airflow exists and can log in with a password, or does not exist
 version_added: 0.1.0
 description:
-  - Creates a user in Airflow's own user database with C(airflow users create), if there is none with that name.
-  - The login is tried first, as a request to the REST API. Where it is accepted, nothing else is done, and no program
-    is started on the host.
-  - Airflow gets the password through a pipe. It never stands on a command line, where C(ps) would show it.
-  - For Airflow 2.3 to 2.11 with its own user database. The REST API has to accept logins with a password, as
-    M(fleetops.airflow.airflow_api_auth) sets it up, or whether a password is right cannot be told.
+  - Creates, changes and removes users where the installed release keeps them. Up to Airflow 2.11, and on Airflow 3 with
+    the FAB auth manager, that is Airflow's database. On Airflow 3 with the simple auth manager it is C(airflow.cfg) and
+    a file with passwords beside it. On Airflow 1.10 it is the users of its API backend C(password_auth).
+  - A password is tried, and set only if it is wrong. Where the REST API takes passwords, it is tried with a real
+    request, else against what the database holds.
+  - If the password is good and nothing else is said about the user, no program is started on the host.
+  - A password goes to Airflow through a pipe. It never stands on a command line, where C(ps) would show it.
+  - The simple auth manager reads its users when the server starts. For a new one, another role or a removal the server
+    is restarted as M(fleetops.airflow.airflow_api_auth) does it, and everything is put back if it does not come up
+    healthy. Another password needs no restart.
 author:
   - fleetops.airflow contributors (@fleetops)
 extends_documentation_fragment:
   - fleetops.airflow.attributes
   - fleetops.airflow.host
+  - fleetops.airflow.converge
 attributes:
   check_mode:
     support: full
   diff_mode:
-    support: none
+    support: full
+    details: Shows roles, e-mail address and names, and that a password is another one.
   idempotent:
     support: full
 options:
@@ -33,34 +39,53 @@ options:
     description: The name of the user.
     type: str
     required: true
-  password:
-    description: The password that the user logs in with.
+  state:
+    description: Whether the user is to exist.
     type: str
-    required: true
+    choices: [present, absent]
+    default: present
+  password:
+    description:
+      - The password that the user logs in with.
+      - A user who does not exist cannot be made without. Without it an existing user keeps what there is.
+    type: str
   update_password:
     description:
-      - What to do if the user exists and the login is refused.
-      - V(always) sets the password.
+      - What to do if the user exists and has another password.
+      - V(always) sets it.
       - V(on_create) fails.
     type: str
     choices: [always, on_create]
     default: always
-  role:
+  roles:
     description:
-      - The role that a new user gets. V(User), V(Op) and V(Admin) may trigger DAG runs.
-      - The roles of a user who exists already are left as they are.
-    type: str
-    default: User
+      - The roles that the user has, these and no others. V(User), V(Op) and V(Admin) may trigger DAG runs.
+      - If it is not given, a new user gets V(User), and one who exists keeps what there is.
+      - The simple auth manager gives a user one role, V(viewer), V(user), V(op) or V(admin), in whatever case it is
+        written here. The API users of Airflow 1.10 have no roles, and may all trigger.
+    type: list
+    elements: str
+    aliases: [role]
   email:
-    description: The e-mail address of a new user, unique in Airflow. By default the O(username) at C(localhost).
+    description:
+      - The e-mail address, unique in Airflow. A new user gets the O(username) at C(localhost) if it is not given.
+      - The simple auth manager knows neither addresses nor names.
     type: str
   first_name:
-    description: The first name of a new user. By default the O(username).
+    description: The first name. A new user gets the O(username) if it is not given.
     type: str
   last_name:
-    description: The last name of a new user.
+    description: The last name. A new user gets C(API) if it is not given.
     type: str
-    default: API
+  trust_login:
+    description:
+      - Whether O(roles), O(email), O(first_name) and O(last_name) are taken for granted if the password is good and the
+        user may trigger DAGs, as a real request for a DAG that does not exist shows.
+      - To compare them with the database, Airflow's own Python has to be started, which takes seconds. With V(true) a
+        run without a change takes milliseconds.
+      - What the simple auth manager knows is always compared, which costs nothing.
+    type: bool
+    default: false
 seealso:
   - module: fleetops.airflow.airflow_api_auth
 """
@@ -70,8 +95,20 @@ EXAMPLES = r"""
   fleetops.airflow.airflow_user:
     username: deployer
     password: "{{ deployer_password }}"
-    role: User
+    roles: [User]
     email: deployer@example.org
+  become: true
+
+- name: Give a user another role, whatever the password is
+  fleetops.airflow.airflow_user:
+    username: analyst
+    roles: [Viewer]
+  become: true
+
+- name: Let nobody log in as this one any more
+  fleetops.airflow.airflow_user:
+    username: contractor
+    state: absent
   become: true
 """
 
@@ -81,155 +118,184 @@ created:
   returned: success
   type: bool
   sample: true
+removed:
+  description: Whether the user was removed, or in check mode would be.
+  returned: success
+  type: bool
+  sample: false
 password_changed:
   description: Whether the password of a user who existed was set, or in check mode would be.
   returned: success
   type: bool
   sample: false
+details_changed:
+  description: Which of O(roles), O(email), O(first_name) and O(last_name) of a user who existed were set, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [roles]
 login_proved:
   description:
     - Whether the REST API accepted the login at the end.
-    - V(false) in check mode if a user would be created or changed, and where the API does not take passwords.
+    - V(false) in check mode if something would be changed, where no password is given, and where the API does not
+      take passwords.
   returned: success
   type: bool
   sample: true
+restarted:
+  description: Whether the server was restarted, or in check mode would be. Only the simple auth manager needs that.
+  returned: success
+  type: bool
+  sample: false
+restart_pending:
+  description: Whether the server has yet to be restarted for the change, which O(restart=never) did not do.
+  returned: success
+  type: bool
+  sample: false
+rolled_back:
+  description: Whether a change was put back because the server was not healthy with it. V(false) on success.
+  returned: success, and failure after a change
+  type: bool
+  sample: false
 """
 
-import json
-import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health
-from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import Done, run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import CONVERGE_ARGUMENTS, CONVERGE_RULES
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
+from ansible_collections.fleetops.airflow.plugins.module_utils._login import may_trigger, refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
-    backends_read,
-    takes_passwords,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_read, takes_passwords
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import base_url
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN
 
-# Airflow's own security manager: `airflow users reset-password` came with 2.9, and fails on 2.11.2 with
-# "The sqlalchemy extension was not registered to the current application".
-_SET_PASSWORD = """
-import json, sys
-from airflow.www.app import cached_app
-username, password = json.load(sys.stdin)
-app = cached_app()
-with app.app_context():
-    manager = app.appbuilder.sm
-    manager.reset_password(manager.find_user(username=username).id, password)
-"""
+_DETAILS = ("roles", "email", "first_name", "last_name")
+_UNCHANGED: dict[str, Any] = {
+    "changed": False,
+    "created": False,
+    "removed": False,
+    "password_changed": False,
+    "details_changed": [],
+    "login_proved": False,
+    "restarted": False,
+    "restart_pending": False,
+    "rolled_back": False,
+}
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
-    username, password = parameters["username"], parameters["password"]
-    if "\n" in password or "\r" in password:
-        raise AirflowError("The password of %s holds a line break, which Airflow's prompt cannot take." % username)
+    if not parameters["username"].strip() or set(parameters["username"]) & set(",:"):
+        raise AirflowError("%r is no name of a user." % parameters["username"])
     host = survey(parameters)
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
-    base = parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)
-    base = base.rstrip("/")
-    tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
-
-    refused = refused_login(host.era, base, (username, password), tls)
-    if not refused:
-        return {"changed": False, "created": False, "password_changed": False, "login_proved": True}
     backends = backends_read(host.era, cfg, host.environment)
-    told = takes_passwords(host.era, backends)  # else the refusal says nothing about this user
+    if host.era.token_path and backends == [host.era.backends["simple"]]:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._simple_users import converge_user as simple
 
-    exists = _exists(host, username) if module.check_mode else not _create(host, parameters)
-    if exists and not told and module.check_mode:
-        module.warn(
-            "Whether the password of %s is right cannot be told before the REST API takes passwords." % username
-        )
-        return {"changed": False, "created": False, "password_changed": False, "login_proved": False}
-    if exists and not told:
+        return {**_UNCHANGED, **simple(parameters, module.check_mode, module.backup_local, module.warn)}
+    if host.era.token_path and backends != [host.era.backends["fab"]]:
         raise AirflowError(
-            "User %s exists, but the REST API of this host takes no passwords (%s), so whether this one is right "
-            "cannot be told. Nothing was changed. Run fleetops.airflow.airflow_api_auth with basic_auth first."
-            % (username, ", ".join(backends))
+            "The auth manager of this host is %s, and who its users are is not for Airflow to say." % backends[0]
         )
-    if exists and parameters["update_password"] == "on_create":
-        raise AirflowError("User %s exists, and %s Nothing was changed." % (username, refused))
-    if not module.check_mode:
-        if exists:
-            _set_password(host, username, password)
-        refused = refused_login(host.era, base, (username, password), tls) if told else refused
-        if refused and told:
-            raise AirflowError("User %s has been %s, but %s" % (username, "changed" if exists else "created", refused))
+    base = parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)
+    return _in_database(module, host, base.rstrip("/"), takes_passwords(host.era, backends))
+
+
+def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> dict[str, Any]:
+    """Up to 2.11 and with the FAB auth manager. ``told``: whether the API takes passwords, so that it can tell."""
+    from ansible_collections.fleetops.airflow.plugins.module_utils._database_users import converge_user
+    from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import locked, uninterrupted
+
+    parameters = module.params
+    absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])
+    tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+    refused: str | None = "no password is given"
+    if not absent and login[1] and told:
+        details = any(parameters[name] is not None for name in _DETAILS)
+        if details and parameters["trust_login"] and may_trigger(host.era, base, login, tls):
+            return {**_UNCHANGED, "login_proved": True}
+        refused = _refused(host, base, login, tls)
+        if not refused and not details:
+            return {**_UNCHANGED, "login_proved": True}
+
+    if module.check_mode:
+        user = converge_user(host, parameters, apply=False)
+    else:
+        with locked(host.real_path, timeout=2 * parameters["health_timeout"]), uninterrupted():
+            user = converge_user(host, parameters, apply=True)
+    changed = user["existed"] if absent else not user["existed"] or user["password_changed"] or user["changed"] != []
+    if changed and module.check_mode:
+        refused = "check mode"
+    elif not absent and login[1] and told and (changed or refused):
+        refused = _refused(host, base, login, tls)
+        if refused:
+            module.warn("User %s is as the task says, but %s" % (login[0], refused))
     return {
-        "changed": True,
-        "created": not exists,
-        "password_changed": exists,
-        "login_proved": not refused,
+        **_UNCHANGED,
+        "changed": changed,
+        "created": not absent and not user["existed"],
+        "removed": absent and user["existed"],
+        "password_changed": user["password_changed"],
+        "details_changed": user["changed"],
+        "login_proved": not absent and not refused,
+        "diff": _diff(parameters, user),
     }
 
 
-def _create(host: Host, parameters: dict[str, Any]) -> bool:
-    """Whether the user was created; False if there was one."""
-    username = parameters["username"]
-    arguments = {
-        "--username": username,
-        "--role": parameters["role"],
-        "--email": parameters["email"] or username + "@localhost",
-        "--firstname": parameters["first_name"] or username,
-        "--lastname": parameters["last_name"],
-    }
-    words = [word for pair in arguments.items() for word in pair]
-    done = run_python(host, ["-m", "airflow", "users", "create", *words], stdin=2 * (parameters["password"] + "\n"))
-    if "already exist in the db" in done.output:
-        return False
-    if done.status != 0 or "created with role" not in done.output:
-        raise _failed("create user %s" % username, host, done)
-    return True
+def _refused(host: Host, base: str, login: tuple[str, str], tls: _health.Tls) -> str | None:
+    """Why the API refuses the login, or gives no answer that tells. None if it accepts it."""
+    try:
+        return refused_login(host.era, base, login, tls)
+    except AirflowError as error:
+        return str(error)
 
 
-def _set_password(host: Host, username: str, password: str) -> None:
-    done = run_python(host, ["-c", _SET_PASSWORD], stdin=json.dumps([username, password]))
-    if done.status != 0:
-        raise _failed("set the password of user %s" % username, host, done)
+def _diff(parameters: dict[str, Any], user: dict[str, Any]) -> dict[str, str]:
+    before, after = user["before"], user["after"]
+    if user["existed"]:
+        before = {**before, "password": HIDDEN}
+    if parameters["state"] == "present":
+        after = {**after, "password": HIDDEN + " (new)" * (user["password_changed"] or not user["existed"])}
+
+    def text(state: dict[str, Any]) -> str:
+        return "".join("%s: %s\n" % (name, _words(state[name])) for name in sorted(state))
+
+    header = "user %s" % parameters["username"]
+    return {"before_header": header, "after_header": header, "before": text(before), "after": text(after)}
 
 
-def _exists(host: Host, username: str) -> bool:
-    done = run_python(host, ["-m", "airflow", "users", "list", "--output", "json"])
-    start = re.search(r"^\[(?=\s*(\{|\]))", done.output, re.MULTILINE)
-    if done.status != 0 or not start:
-        if done.status == 0 and "No data found" in done.output:
-            return False
-        raise _failed("list the users", host, done)
-    users, _end = json.JSONDecoder().raw_decode(done.output, start.start())
-    return any(user["username"] == username for user in users)
-
-
-def _failed(what: str, host: Host, done: Done) -> AirflowError:
-    return AirflowError("Airflow %s could not %s (status %d): %s" % (host.version, what, done.status, done.last_line))
+def _words(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **HOST_ARGUMENTS,
+            **CONVERGE_ARGUMENTS,
             "username": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "password": {"type": "str", "no_log": True},
             "update_password": {
                 "type": "str",
                 "choices": ["always", "on_create"],
                 "default": "always",
                 "no_log": False,
             },
-            "role": {"type": "str", "default": "User"},
+            "roles": {"type": "list", "elements": "str", "aliases": ["role"]},
             "email": {"type": "str"},
             "first_name": {"type": "str"},
-            "last_name": {"type": "str", "default": "API"},
+            "last_name": {"type": "str"},
+            "trust_login": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
+        **CONVERGE_RULES,
     )
     run_module(module, run)
 

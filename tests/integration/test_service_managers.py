@@ -84,11 +84,6 @@ def assert_untouched(airflow: AirflowHost, before: bytes, pid: int) -> None:
     assert airflow.status("/health") == 200
 
 
-def drop_in(airflow: AirflowHost, text: str) -> None:
-    airflow.write(f"/etc/systemd/system/{UNIT}.service.d/test.conf", f"[Service]\n{text}\n")
-    airflow.run("systemctl daemon-reload")
-
-
 def test_the_unit_is_found_and_restarted(on_host: Ansible, refusing: AirflowHost) -> None:
     airflow = refusing
     before, pid = airflow.cfg.read_bytes(), airflow.main_pid()
@@ -136,7 +131,7 @@ def test_what_does_not_come_up_is_put_back_with_the_journals_words(on_host: Ansi
 
 def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: AirflowHost) -> None:
     airflow = refusing
-    drop_in(airflow, f"Environment=AIRFLOW__API__AUTH_BACKEND={SESSION}")
+    airflow.drop_in(f"Environment=AIRFLOW__API__AUTH_BACKEND={SESSION}")
     airflow.run(f"systemctl restart {UNIT}")
     airflow.wait_healthy()
     before, pid = airflow.cfg.read_bytes(), airflow.main_pid()
@@ -147,7 +142,7 @@ def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: 
     assert_untouched(airflow, before, pid)
 
     # The same where the unit is stopped, so that only what it says of itself can tell.
-    drop_in(airflow, "")
+    airflow.drop_in("")
     airflow.write_environment("# ours", f"AIRFLOW__API__AUTH_BACKENDS='{SESSION}'")
     airflow.run(f"systemctl stop {UNIT}")
     done = run(on_host, {"service": UNIT})
@@ -168,7 +163,7 @@ def test_a_unit_that_is_stopped_or_failed_is_started(on_host: Ansible, refusing:
 
 def test_an_orphan_that_systemd_leaves_behind(on_host: Ansible, refusing: AirflowHost) -> None:
     airflow = refusing
-    drop_in(airflow, "KillMode=process\nRestart=no")
+    airflow.drop_in("KillMode=process\nRestart=no")
     airflow.run(f"systemctl restart {UNIT}")
     airflow.wait_healthy()
     orphan = airflow.pid_file()

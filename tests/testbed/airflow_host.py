@@ -124,6 +124,15 @@ WantedBy=multi-user.target
         file.write_text(text)
         file.chmod(mode)
 
+    def drop_in(self, line: str | None) -> None:
+        """Have a line more in the section [Service] of the server's unit; None takes it out again."""
+        folder = f"/etc/systemd/system/{self.unit}.service.d"
+        if line is None:
+            self.run(f"rm -rf {folder}")
+        else:
+            self.write(f"{folder}/test.conf", f"[Service]\n{line}\n")
+        self.run("systemctl daemon-reload")
+
     def run(self, command: str, check: bool = True) -> str:
         """What a shell command of root prints on the host."""
         return self.bed.ssh(self.host, command, check).stdout

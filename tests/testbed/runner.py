@@ -108,10 +108,11 @@ class Ansible:
         verbosity: int = 0,
         become: bool = False,
         python: Path | None = None,
+        hosts: str = "all",
     ) -> ModuleResult:
         """Run one task. ``env`` adds to Ansible's environment, and with it to the module's."""
         play = {
-            "hosts": "all",
+            "hosts": hosts,
             "gather_facts": False,
             "become": become,
             "tasks": [{"name": "The module under test", name: dict(args)}],
