@@ -210,7 +210,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> dict[str, Any]:
     """Up to 2.11 and with the FAB auth manager. ``told``: whether the API takes passwords, so that it can tell."""
     from ansible_collections.fleetops.airflow.plugins.module_utils._database_users import converge_user
-    from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import locked, uninterrupted
+    from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
 
     parameters = module.params
     absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])
