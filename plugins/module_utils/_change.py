@@ -92,6 +92,7 @@ def restarter_of(found: Found, after: Cfg, intent: Intent, parameters: Mapping[s
         old=found.addresses,
         timeout=parameters["health_timeout"],
         tls=tls_of(parameters),
+        settings=intent.settings,
         prove=functools.partial(intent.prove, new[0].base_url) if intent.prove and new else None,
         secrets=_secrets(host, found.cfg, intent.settings),
     )

@@ -273,6 +273,12 @@ def kerberos_backend(era: Era, backends: list[str]) -> str | None:
     return next((path for path in backends if _canonical(path) == era.backends.get("kerberos_auth")), None)
 
 
+def refuses_passwords(era: Era, backends: list[str]) -> bool:
+    """Whether a password surely does not get through these backends: all are known, and none takes it."""
+    known = era.backends.values()
+    return all(_canonical(path) in known for path in backends) and not takes_passwords(era, backends)
+
+
 def same_backends(one: list[str], other: list[str]) -> bool:
     """Whether two lists mean the same: backends have one path in Airflow and one in its FAB provider."""
     return [_canonical(path) for path in one] == [_canonical(path) for path in other]

@@ -17,11 +17,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     Address,
     Server,
     await_healthy,
+    is_older_than,
     orphan_of,
     running_servers,
     strangers_on,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN
+from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, Setting, refuse_overrides
 
 _RECOVERY = 120  # seconds, at least, that a server gets after a rollback
 _STEADY = 5  # seconds after which a service that nobody can ask counts as started
@@ -36,6 +37,7 @@ class Restart:
     :param managers: the services, restarted in their order.
     :param new: where the servers of the API are with the changed file, and ``old`` where they were: the change may move
         them. Both empty where none of the services is one.
+    :param settings: what the new server has to read in the file: its environment may be another one than before.
     :param prove: a last check with the healthy server; raises AirflowError if it fails.
     :param secrets: values that must not appear when the server's log is quoted.
     """
@@ -50,6 +52,7 @@ class Restart:
         old: list[Address],
         timeout: float,
         tls: _health.Tls,
+        settings: list[Setting],
         prove: Callable[[], None] | None,
         secrets: list[str],
     ) -> None:
@@ -59,6 +62,7 @@ class Restart:
         self._addresses, self._others = new, old
         self._timeout = timeout
         self._tls = tls
+        self._settings = settings
         self._prove = prove
         self._secrets = secrets
         self._calls = 0
@@ -83,8 +87,10 @@ class Restart:
                 self._await_steadiness(begun)
         except AirflowError as error:
             raise AirflowError("%s %s" % (error, self._last_words(sizes))) from None
-        if self._prove and self._calls == 1:  # nobody said that the login is good for the old file as well
-            self._prove()
+        if self._calls == 1:  # nobody said that the environment and the login are good for the old file as well
+            self._refuse_overrides(begun)
+            if self._prove:
+                self._prove()
 
     def _stop_and_start(self) -> None:
         old = self._serving()
@@ -142,6 +148,12 @@ class Restart:
         # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
         timeout = self._timeout if self._calls == 1 else max(self._timeout, _RECOVERY)
         await_healthy(address.health_url, timeout, self._tls, objection, self._refuse_failure)
+
+    def _refuse_overrides(self, begun: float) -> None:
+        for server in running_servers():
+            if server.cfg_path == self._cfg_path and not is_older_than(server, begun):
+                source = "the restarted server (pid %d)" % server.process.pid
+                refuse_overrides(self._settings, server.environment, source, outcome="")
 
     def _await_steadiness(self, begun: float) -> None:
         """Services without an address show only by staying that they could read the file."""

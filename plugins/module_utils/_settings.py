@@ -90,17 +90,24 @@ def ignored_variables(setting: Setting, environment: Mapping[str, str]) -> list[
     return [name + suffix for name in names for suffix in ("_CMD", "_SECRET") if name + suffix in environment]
 
 
-def refuse_overrides(settings: list[Setting], environment: Mapping[str, str], source: str) -> None:
-    """:raises AirflowError: if the environment says something else than the file would; ``source`` is whose it is."""
+def refuse_overrides(
+    settings: list[Setting], environment: Mapping[str, str], source: str, outcome: str = " Nothing was changed."
+) -> None:
+    """See that nothing beats the file.
+
+    :param source: whose environment it is.
+    :param outcome: what that means for the task, as a sentence.
+    :raises AirflowError: if the environment says something else than the file would.
+    """
     for setting in settings:
         beats = override(setting, environment)
         if not beats or (beats.value is not None and setting.value and setting.same(beats.value, setting.value)):
             continue
         shown = "" if setting.secret or beats.value is None else "=" + beats.value
         raise AirflowError(
-            "%s%s in the environment of %s beats %s of airflow.cfg: a change there would do nothing. Nothing was "
-            "changed. Take the variable out of the server's service, restart it, then run this again."
-            % (beats.variable, shown, source, setting.name),
+            "%s%s in the environment of %s beats %s of airflow.cfg: a change there would do nothing.%s "
+            "Take the variable out of the server's service, restart it, then run this again."
+            % (beats.variable, shown, source, setting.name, outcome),
             overridden_by=beats.variable,
         )
 

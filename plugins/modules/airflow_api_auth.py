@@ -259,6 +259,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     backends_setting,
     kerberos_backend,
     refuse_what_is_lacking,
+    refuses_passwords,
     split_backends,
     without_lacking,
 )
@@ -378,15 +379,21 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], war
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
-    def check_kerberos(after: Cfg, to_do: bool) -> None:
-        backend = kerberos_backend(era, backends_read(era, after, host.environment))
+    def check(after: Cfg, to_do: bool) -> None:
+        backends = backends_read(era, after, host.environment)
+        if parameters["username"] and refuses_passwords(era, backends):
+            raise AirflowError(
+                "username and password are given to prove the result, and with %s the API takes no passwords. Nothing "
+                "was changed. Add basic_auth to backends, or leave username and password out." % ", ".join(backends)
+            )
+        backend = kerberos_backend(era, backends)
         if backend or parameters["kerberos"]:
-            from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import check
+            from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import check as check_keytab
 
-            check(host, after, backend if to_do else None, warn)
+            check_keytab(host, after, backend if to_do else None, warn)
 
     proof = prove if parameters["username"] else None
-    return Intent(settings, new_backends, proof, for_the_api=True, check=check_kerberos)
+    return Intent(settings, new_backends, proof, for_the_api=True, check=check)
 
 
 def main() -> None:

@@ -312,6 +312,16 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
         done = refused(ansible, airflow, {})
         assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of the server" in done.msg
         assert done.result["overridden_by"] == "AIRFLOW__API__AUTH_BACKEND"
+
+        # Of a program that does not run, supervisord does not tell the environment: the restarted server does.
+        before = airflow.cfg.read_bytes()
+        airflow.supervisorctl("stop", airflow.server_program)
+        service = {"service": airflow.server_program, "airflow_home": str(airflow.home)}
+        done = ansible.module(MODULE, {**WANTED, **service})
+        assert done.failed, done.output
+        assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of the restarted server" in done.msg
+        assert (done.result["rolled_back"], airflow.cfg.read_bytes()) == (True, before)
+        assert airflow.healthy()
     finally:
         airflow.supervisord_conf.write_text(conf)
         airflow.supervisorctl("update")
@@ -338,6 +348,10 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
         ({"airflow_version": "2.2.5"}, "Airflow 2.2.5 has no backend session|takes one backend|'session' is no API"),
         ({"health_timeout": 0}, "health_timeout is 0"),
         ({"path": "/etc/airflow.cfg"}, "path and airflow_home are both given"),
+        (
+            {"backends": ["session"], "username": "admin", "password": "any"},
+            f"with {SESSION} the API takes no passwords",
+        ),
     ],
 )
 def test_bad_input_changes_nothing(ansible: Ansible, refusing: Airflow, args: dict[str, Any], message: str) -> None:
@@ -394,7 +408,7 @@ def test_an_address_that_is_not_airflow(ansible: Ansible, refusing: Airflow) -> 
     assert f"{url}/health does not answer as Airflow {refusing.version} does (HTTP 200, text/html)" in done.msg
 
 
-def test_no_secret_of_the_file_or_the_task_is_shown(ansible: Ansible, refusing: Airflow) -> None:
+def test_no_secret_of_the_file_or_the_task_is_shown(ansible: Ansible, refusing: Airflow, tmp_path: Path) -> None:
     airflow = refusing
     password = airflow.users["admin"]
     secrets = [
@@ -408,6 +422,21 @@ def test_no_secret_of_the_file_or_the_task_is_shown(ansible: Ansible, refusing: 
         done = ansible.module(MODULE, args, check=check, diff=True, verbosity=3)
         assert not done.failed, done.output
         assert [secret for secret in secrets if secret and secret in done.output] == []
+
+    # Ansible's own files on the host hold what the task was given, and nothing of the file.
+    done = ansible.module(
+        MODULE,
+        {"backends": ["session"], "airflow_home": str(airflow.home), "backup": True},
+        env={"ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(tmp_path), "TMPDIR": str(tmp_path)},
+    )
+    assert done.changed, done.output
+    left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert left
+    assert [secret for secret in secrets for data in left if secret.encode() in data] == []
+    backup = Path(done.result["backup_file"])
+    assert secrets[1].encode() in backup.read_bytes()
+    assert stat.S_IMODE(backup.stat().st_mode) == stat.S_IMODE(airflow.cfg.stat().st_mode)
+    backup.unlink()
 
 
 def test_two_tasks_at_once_take_turns(ansible: Ansible, refusing: Airflow) -> None:

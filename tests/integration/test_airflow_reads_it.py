@@ -67,6 +67,38 @@ def as_airflow(installation: Installation, folder: Path, texts: list[str]) -> li
     return found
 
 
+def test_which_variables_it_reads(installation: Installation, tmp_path: Path) -> None:
+    """What a command says counts only for options that are secret by Airflow's own list."""
+    section, option = (
+        ("core", "auth_manager")
+        if installation.release.generation == "3"
+        else (
+            "api",
+            installation.release.backends_option,
+        )
+    )
+    variable = f"AIRFLOW__{section.upper()}__{option.upper()}"
+    print_values = f"""
+from airflow.configuration import conf
+print("values:", conf.get({section!r}, {option!r}), conf.get("core", "fernet_key"))
+"""
+
+    def values(environment: dict[str, str]) -> list[str]:
+        done = subprocess.run(
+            [str(installation.python), "-c", print_values],
+            env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONWARNINGS": "ignore", **environment},
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        )
+        return done.stdout.rpartition("values: ")[2].split()
+
+    value = values({})[0]
+    assert values({variable + "_CMD": "echo inert", "AIRFLOW__CORE__FERNET_KEY_CMD": "echo read"}) == [value, "read"]
+    assert values({variable.lower(): "inert"})[0] == value
+    assert values({variable: "x.y"})[0].split(",")[0] == "x.y"
+
+
 def test_files_that_were_made_up(installation: Installation, tmp_path: Path) -> None:
     chance = random.Random(installation.release.version)
     pairs: list[tuple[str, str, dict[str, str | None]]] = []

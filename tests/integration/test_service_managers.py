@@ -151,6 +151,16 @@ def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: 
     assert airflow.cfg.read_bytes() == before
     assert airflow.main_pid() == 0
 
+    # And where the server was started before the variable came: what it was started with does not tell, the next does.
+    airflow.write_environment()
+    airflow.run(f"systemctl start {UNIT}")
+    airflow.wait_healthy()
+    airflow.write_environment(f"AIRFLOW__API__AUTH_BACKENDS={SESSION}")
+    done = run(on_host, {})
+    assert done.failed
+    assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of the restarted server" in done.msg
+    assert (done.result["rolled_back"], airflow.cfg.read_bytes()) == (True, before)
+
 
 def test_a_unit_that_is_stopped_or_failed_is_started(on_host: Ansible, refusing: AirflowHost) -> None:
     airflow = refusing

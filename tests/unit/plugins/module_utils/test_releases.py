@@ -15,6 +15,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     refuse_what_is_lacking,
     same_backends,
     split_backends,
+    refuses_passwords,
     takes_passwords,
 )
 
@@ -125,6 +126,9 @@ def test_one_backend_has_two_paths() -> None:
     assert takes_passwords(era_of("2.11.2"), [fab])
     assert not takes_passwords(era_of("2.11.2"), [DEFAULT, BASIC])
     assert not takes_passwords(era_of("2.11.2"), [SESSION])
+    assert refuses_passwords(era_of("2.11.2"), [SESSION])
+    assert not refuses_passwords(era_of("2.11.2"), ["acme.backend", SESSION])  # it may take them
+    assert not refuses_passwords(era_of("2.11.2"), [fab])
 
 
 def test_variables_that_beat_the_file() -> None:
