@@ -118,11 +118,11 @@ class Airflow:
             raise TestbedError(f"supervisorctl pid {self.server_program}: {answer.stdout.strip()}")
         return int(answer.stdout)
 
-    def wait_healthy(self, timeout: float = 60.0) -> None:
+    def wait_healthy(self, timeout: float = 180.0) -> None:
         """Wait up to ``timeout`` seconds until the health endpoint says that the database is healthy."""
         self.wait_until(self.healthy, f"{self.url} is healthy", timeout)
 
-    def wait_dags(self, dag_ids: Collection[str], timeout: float = 90.0) -> None:
+    def wait_dags(self, dag_ids: Collection[str], timeout: float = 180.0) -> None:
         """Wait up to ``timeout`` seconds until the scheduler has put these DAGs into the database."""
         self.wait_until(lambda: self._known_dags().issuperset(dag_ids), f"DAGs {', '.join(dag_ids)} are there", timeout)
 

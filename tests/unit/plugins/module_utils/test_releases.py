@@ -13,9 +13,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     effective_backends,
     era_of,
     refuse_what_is_lacking,
+    refuses_passwords,
     same_backends,
     split_backends,
-    refuses_passwords,
     takes_passwords,
 )
 
