@@ -9,7 +9,9 @@ What the generations of the API call things differently is a row, a Dialect.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Mapping, NamedTuple
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote, urlencode, urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
@@ -24,6 +26,9 @@ PATIENCE = 60.0
 _MOST_PAUSES_AT_500 = 2
 
 _RUN_KEY = "dag_run_id"
+
+_ACTIVE = ("queued", "running")
+_PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
 
 _LOGS = 3
 _LOG_LINES = 20
@@ -211,6 +216,54 @@ class Api:
         runs = self._ask(f"{self._runs_path(dag_id)}?{query}", "dag_runs")["dag_runs"]
         return self._as_run(runs[0]) if runs else None
 
+    def active_run(self, dag_id: str) -> Run | None:
+        """The DAG's oldest run that is queued or running, or None if there is none, or no such DAG."""
+        try:
+            runs, _total = self.list_runs([dag_id], states=_ACTIVE, limit=1)
+            return runs[0] if runs else None
+        except CallFailed as failure:
+            if failure.status != 400:  # before 2.3 the list knows no states
+                raise
+        offset, total = 0, 1
+        while offset < total:
+            runs, total = self.list_runs([dag_id], offset=offset)
+            active = [run for run in runs if run.state in _ACTIVE]
+            if active or not runs:
+                return active[0] if active else None
+            offset += len(runs)
+        return None
+
+    def list_runs(
+        self,
+        dag_ids: Sequence[str],
+        states: Sequence[str] = (),
+        offset: int = 0,
+        limit: int = _PAGE,
+    ) -> tuple[list[Run], int]:
+        """Runs of these DAGs in the order of their creation, from ``offset`` on, and how many there are in all."""
+        asked: dict[str, Any] = {"dag_ids": list(dag_ids), "page_offset": offset, "page_limit": limit}
+        if states:
+            asked["states"] = list(states)
+        return self._as_runs(self._patiently(lambda: self._call("POST", self._list_path(), "dag_runs", asked)))
+
+    def look_at_ended(self, dag_ids: Sequence[str], since: str, offset: int) -> tuple[list[Run], int]:
+        """The runs of these DAGs that ended at ``since`` or later, as list_runs has them, but asked for once."""
+        asked = {"dag_ids": list(dag_ids), "end_date_gte": since, "page_offset": offset, "page_limit": _PAGE}
+        return self._as_runs(self._call("POST", self._list_path(), "dag_runs", asked))
+
+    def server_time(self) -> datetime:
+        """What the server's clock shows, as near as a second; ours, if it does not tell."""
+        try:
+            date = self.http.send("GET", self._dialect.health).headers.get("Date", "")
+            return parsedate_to_datetime(date).astimezone(timezone.utc)
+        except (NoAnswer, TypeError, ValueError):
+            return datetime.now(timezone.utc)
+
+    def fail_run(self, dag_id: str, run_id: str) -> Run:
+        """Set the run to failed, which ends its tasks."""
+        path = self._run_path(dag_id, run_id)
+        return self._as_run(self._patiently(lambda: self._call("PATCH", path, _RUN_KEY, {"state": "failed"})))
+
     def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask]:
         """The run's failed tasks, at most 100, the first few of them with the end of their log."""
         path = self._run_path(dag_id, run_id) + "/taskInstances"
@@ -236,6 +289,12 @@ class Api:
 
     def _run_path(self, dag_id: str, run_id: str) -> str:
         return f"{self._runs_path(dag_id)}/{quote(run_id, safe='')}"
+
+    def _list_path(self) -> str:
+        return self._dialect.prefix + "/dags/~/dagRuns/list"
+
+    def _as_runs(self, received: Mapping[str, Any]) -> tuple[list[Run], int]:
+        return [self._as_run(run) for run in received["dag_runs"]], int(received["total_entries"])
 
     def _as_run(self, document: Mapping[str, Any]) -> Run:
         return Run(

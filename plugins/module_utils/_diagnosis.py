@@ -114,6 +114,15 @@ def failed_run(url: str | None, tasks: Sequence[FailedTask]) -> Diagnosis:
     )
 
 
+def no_scheduler(state: str | None) -> Diagnosis:
+    """A run is queued, and nobody is there who would start it."""
+    return Diagnosis(
+        "the scheduler does not run, so nothing starts it",
+        f"The last state seen is {state!r}. Airflow's health page calls the scheduler 'unhealthy'.",
+        "Start the scheduler on the Airflow host; it then starts the run, which is left as it is.",
+    )
+
+
 def timed_out(
     state: str | None, url: str | None, paused: bool | None, scheduler: str | None, trouble: str | None
 ) -> Diagnosis:
@@ -131,11 +140,7 @@ def timed_out(
             "its DAG is paused, so nothing starts it", evidence, "Unpause the DAG: if_paused 'unpause' does that."
         )
     if scheduler is not None and scheduler != "healthy":
-        return Diagnosis(
-            "the scheduler does not run, so nothing starts it",
-            f"{evidence} Airflow's health page calls the scheduler {scheduler!r}.",
-            "Start the scheduler on the Airflow host.",
-        )
+        return no_scheduler(state)
     return Diagnosis(f"it is still {state or 'not started'}", evidence, remedy)
 
 

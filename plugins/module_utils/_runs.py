@@ -12,15 +12,25 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 import uuid
+from contextlib import nullcontext
 from datetime import datetime, timezone
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, ContextManager, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, FailedTask, NewRun, Run
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+    Api,
+    CallFailed,
+    Dag,
+    FailedTask,
+    NewRun,
+    Run,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause
 
 _DAG_ID = re.compile(r"[\w.-]{1,250}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
@@ -39,6 +49,8 @@ class Order(NamedTuple):
     waits: bool
     wait_timeout: float
     wait_interval: float
+    unless_running: bool = False
+    on_timeout: str = "leave"  # or "fail_run"
 
 
 def order(options: Mapping[str, Any]) -> Order:
@@ -69,7 +81,49 @@ def order(options: Mapping[str, Any]) -> Order:
         waits=options["wait"],
         wait_timeout=options["wait_timeout"],
         wait_interval=options["wait_interval"],
+        unless_running=options["unless_running"],
+        on_timeout=options["on_timeout"],
     )
+
+
+def orders(options: Mapping[str, Any]) -> list[Order]:
+    """What the option ``runs`` asks for. Raises AirflowError for what Airflow would refuse."""
+    wanted: list[Order] = []
+    first: dict[tuple[str, str], int] = {}
+    for number, one in enumerate(options["runs"]):
+        try:
+            wanted.append(order({**options, **one}))
+        except AirflowError as error:
+            raise AirflowError(f"runs[{number}]: {error}") from None
+        new = wanted[-1].new
+        other = first.setdefault((new.dag_id, new.run_id), number)
+        if other != number:
+            raise AirflowError(f"runs[{other}] and runs[{number}] are both for run {new.run_id!r} of {new.dag_id!r}.")
+    if options["unless_running"] and len({one.new.dag_id for one in wanted}) < len(wanted):
+        raise AirflowError("With unless_running a DAG can be in runs only once: a second run of it would not be made.")
+    return wanted
+
+
+class Dags:
+    """DAGs, each looked at once, for all the orders that are for it."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._lock = threading.Lock()
+        self._known: dict[str, Dag] = {}
+
+    def look_at(self, dag_id: str) -> Dag:
+        """The DAG; a missing one is a CallFailed with status 404."""
+        with self._lock:
+            if dag_id not in self._known:
+                self._known[dag_id] = self._api.dag(dag_id)
+            return self._known[dag_id]
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler start runs of this DAG."""
+        with self._lock:
+            self._api.unpause(dag_id)
+            self._known[dag_id] = self._known[dag_id]._replace(is_paused=False)
 
 
 class Trigger:
@@ -77,7 +131,8 @@ class Trigger:
 
     ``in_doubt``: the run has been asked for, and whether it exists could not be found out.
 
-    The methods raise CallFailed where the API refuses, and AirflowError with a diagnosis for everything else.
+    ``dags`` and ``lane`` are for who has many orders: what they know of DAGs, and what a request to create a run has to
+    wait for. The methods raise CallFailed where the API refuses, and AirflowError with a diagnosis for everything else.
     """
 
     def __init__(
@@ -86,8 +141,12 @@ class Trigger:
         order: Order,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        dags: Dags | None = None,
+        lane: Callable[[], ContextManager[None]] = nullcontext,
     ) -> None:
         self._api = api
+        self._dags = dags or Dags(api)
+        self._lane = lane
         self.order = order
         self._new = order.new
         self._clock = clock
@@ -104,8 +163,10 @@ class Trigger:
             self.run = self._api.run(new.dag_id, new.run_id)
             if self.run is not None:
                 self._check_same(self.run)
-                if self.run.finished or not self.order.waits:
-                    return self.run
+        if self.run is None and self.order.unless_running:
+            self.run = self._api.active_run(new.dag_id)
+        if self.run is not None and (self.run.finished or not self.order.waits):
+            return self.run
         unpause = self._must_unpause()
         if check_mode:
             planned = self.run or self._checked_plan()
@@ -113,7 +174,7 @@ class Trigger:
             self.run = planned
             return planned
         if unpause:
-            self._api.unpause(new.dag_id)
+            self._dags.unpause(new.dag_id)
             self.changed = True
         if self.run is None:
             self.run, created = self._created()
@@ -122,11 +183,12 @@ class Trigger:
                 self._check_same(self.run)
         return self.run
 
-    def wait(self) -> Run:
-        """Wait until the placed run has ended well, and return it."""
-        run = self._waited_for(self.run or self.place())
+    def wait(self, with_tasks: bool = True) -> Run:
+        """Wait until the placed run has ended well, and return it. ``with_tasks``: find out which tasks failed."""
+        run = self._waited_for(self._placed())
         if run.state == "failed":
-            self._fetch_failed_tasks(run)
+            if with_tasks:
+                self._fetch_failed_tasks(run)
             raise self._failed(
                 f"Run {run.run_id!r} of DAG {run.dag_id!r}", "failed", diagnosis.failed_run(run.url, self.failed_tasks)
             )
@@ -144,7 +206,9 @@ class Trigger:
         return known
 
     def _must_unpause(self) -> bool:
-        if not self._api.dag(self._new.dag_id).is_paused:
+        if self.order.if_paused == "trigger":
+            return False
+        if not self._dags.look_at(self._new.dag_id).is_paused:
             return False
         if self.order.if_paused == "fail":
             raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
@@ -164,7 +228,9 @@ class Trigger:
         patience = self._api.patience()
         while True:
             try:
-                return self._settled(self._api.create_run(new), True)
+                with self._lane():
+                    created = self._api.create_run(new)
+                return self._settled(created, True)
             except CallFailed as failure:
                 doubt = self.in_doubt
                 self.in_doubt = doubt or failure.maybe_done
@@ -209,6 +275,7 @@ class Trigger:
 
     def _waited_for(self, run: Run) -> Run:
         begin = self._clock()
+        scheduler = SchedulerWatch(self._api)
         refusals = 0
         at_least = 1.0
         trouble: CallFailed | None = None
@@ -216,10 +283,14 @@ class Trigger:
             waited = self._clock() - begin
             left = self.order.wait_timeout - waited
             if left < 1:
-                raise self._timed_out(run, trouble)
-            # A tenth of the time waited so far: soon for a short run, seldom for a long one.
-            self._sleep(min(max(at_least, min(waited / 10, self.order.wait_interval)), left))
+                return self.out_of_time(self.why_not_ended(trouble))
+            self._sleep(min(max(at_least, pause(waited, self.order.wait_interval)), left))
             at_least = 1.0
+            waited = self._clock() - begin
+            if run.state == "queued" and trouble is None and scheduler.due(waited):
+                if scheduler.check(waited):
+                    raise self.no_scheduler()
+                continue
             try:
                 run = self.run = self._api.look_at_run(run.dag_id, str(run.run_id))
                 refusals = 0
@@ -233,7 +304,34 @@ class Trigger:
                     at_least = failure.answer.retry_after
         return run
 
-    def _timed_out(self, run: Run, trouble: CallFailed | None) -> AirflowError:
+    def no_scheduler(self) -> AirflowError:
+        """The error that ends a wait which is in vain."""
+        run = self._placed()
+        return self._failed(
+            f"Run {run.run_id!r} of DAG {run.dag_id!r}",
+            "was not waited for any longer",
+            diagnosis.no_scheduler(run.state),
+        )
+
+    def out_of_time(self, why: Diagnosis) -> Run:
+        """The run, if its end came at the last moment; else do with it what was asked for, and raise."""
+        run = self._placed()
+        what = f"did not end within {self.order.wait_timeout:g} seconds"
+        if self.order.on_timeout == "fail_run":
+            try:
+                now = self.run = self._api.run(run.dag_id, str(run.run_id)) or run
+                if now.finished:
+                    return now
+                self.run = self._api.fail_run(run.dag_id, str(run.run_id))
+                self.changed = True
+                what += ", and was set to failed"
+            except CallFailed as failure:
+                what += f", and could not be set to failed ({failure})"
+        raise self._failed(f"Run {run.run_id!r} of DAG {run.dag_id!r}", what, why, timed_out=True)
+
+    def why_not_ended(self, trouble: CallFailed | None) -> Diagnosis:
+        """Why the run has not ended in time. ``trouble`` is what the last look at it met with."""
+        run = self._placed()
         paused = scheduler = None
         if trouble is None and run.state == "queued":
             api = self._api.impatient()
@@ -242,12 +340,10 @@ class Trigger:
                 scheduler = api.scheduler_status()
             except CallFailed:
                 pass  # then the cause stays as wide as it is
-        return self._failed(
-            f"Run {run.run_id!r} of DAG {run.dag_id!r}",
-            f"did not end within {self.order.wait_timeout:g} seconds",
-            diagnosis.timed_out(run.state, run.url, paused, scheduler, str(trouble) if trouble else None),
-            timed_out=True,
-        )
+        return diagnosis.timed_out(run.state, run.url, paused, scheduler, str(trouble) if trouble else None)
+
+    def _placed(self) -> Run:
+        return self.run or self.place()
 
     def _fetch_failed_tasks(self, run: Run) -> None:
         try:
@@ -267,7 +363,7 @@ def _new_run_id() -> str:
 def _aware(text: str) -> str:
     """A date with its timezone in the form that every release reads."""
     try:
-        date = _parsed(text)
+        date = parsed(text)
     except ValueError:
         raise AirflowError(
             f"logical_date is {text!r}: write it in ISO 8601 with a timezone, such as 2026-01-31T08:00:00+00:00."
@@ -277,13 +373,13 @@ def _aware(text: str) -> str:
     return date.isoformat()
 
 
-def _parsed(text: str) -> datetime:
+def parsed(text: str) -> datetime:
     """ISO 8601 as Python 3.8 reads it, and with Z, which it does not."""
     return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
 
 
 def _same_moment(one: str, other: str | None) -> bool:
-    return other is not None and _parsed(one) == _parsed(other)
+    return other is not None and parsed(one) == parsed(other)
 
 
 def _as_json(conf: dict[str, Any] | None) -> dict[str, Any] | None:

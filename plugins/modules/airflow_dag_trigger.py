@@ -39,9 +39,8 @@ attributes:
     details: With O(run_id). Without it every task triggers another run, which is what a trigger is for.
 options:
   dag_id:
-    description: The DAG to trigger.
+    description: The DAG to trigger. Either this or O(runs) is needed.
     type: str
-    required: true
   run_id:
     description:
       - The id of the run. If the DAG has a run of this id already, that is the run, and nothing is changed.
@@ -67,6 +66,36 @@ options:
       - A note to keep with the run, of at most 1000 characters. Airflow 2.5 or later.
       - A run that exists already keeps the note it has.
     type: str
+  runs:
+    description:
+      - Many runs, triggered by one task over a few connections, and waited for together.
+      - Each is triggered exactly once, and one that goes wrong does not keep the others from being triggered and waited
+        for. The task fails at the end if any of them did, with all of them in RV(outcomes).
+      - The options O(if_paused), O(unless_running), O(wait), O(wait_timeout) and O(on_timeout) are for each of them.
+        The time of O(wait_timeout) begins once all are triggered.
+      - They are sent one after the other at first, and four at a time where that pays. After an error 500, by which a
+        server shows that its database does not take parallel writes, they are sent one after the other to the end.
+    type: list
+    elements: dict
+    suboptions:
+      dag_id:
+        description: The DAG to trigger.
+        type: str
+        required: true
+      run_id:
+        description: As O(run_id).
+        type: str
+        aliases: [dag_run_id]
+      conf:
+        description: As O(conf).
+        type: dict
+      logical_date:
+        description: As O(logical_date).
+        type: str
+        aliases: [execution_date]
+      note:
+        description: As O(note).
+        type: str
   if_paused:
     description:
       - What to do if the DAG is paused. Airflow accepts a run of such a DAG, and never starts it.
@@ -76,6 +105,14 @@ options:
     type: str
     choices: [fail, unpause, trigger]
     default: fail
+  unless_running:
+    description:
+      - Trigger nothing while a run of the DAG is queued or running, whoever triggered it. Then nothing is changed, and
+        RV(dag_run) is the oldest run of those.
+      - With O(wait) the end of that run is waited for, so after the task one has run in any case.
+      - Two tasks at the very same moment may both find none, and both trigger.
+    type: bool
+    default: false
   wait:
     description:
       - Whether to wait for the end of the run. If the run fails, so does the task.
@@ -83,9 +120,17 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: How many seconds to wait, at least V(1). The run goes on all the same.
+    description: How many seconds to wait, at least V(1).
     type: float
     default: 3600
+  on_timeout:
+    description:
+      - What to do with a run that has not ended after O(wait_timeout). The task fails in any case.
+      - V(leave) leaves it alone, and it goes on.
+      - V(fail_run) sets it to failed, which ends its tasks. Airflow 2.2 or later.
+    type: str
+    choices: [leave, fail_run]
+    default: leave
   wait_interval:
     description:
       - The longest pause in seconds between two looks at the run, at least V(1).
@@ -121,6 +166,43 @@ EXAMPLES = r"""
     wait_timeout: 600
   register: migration
 
+- name: Have the disk cleaned up, unless that is going on already
+  fleetops.airflow.airflow_dag_trigger:
+    url: https://airflow.example.com
+    username: deploy
+    password: "{{ airflow_password }}"
+    dag_id: clean_disk
+    unless_running: true
+
+- name: Trigger a DAG that must not take more than ten minutes
+  fleetops.airflow.airflow_dag_trigger:
+    url: https://airflow.example.com
+    username: deploy
+    password: "{{ airflow_password }}"
+    dag_id: rotate_keys
+    wait: true
+    wait_timeout: 600
+    on_timeout: fail_run
+
+- name: Load all countries, each in a run of its own, and wait for the last one
+  fleetops.airflow.airflow_dag_trigger:
+    url: https://airflow.example.com
+    username: deploy
+    password: "{{ airflow_password }}"
+    wait: true
+    runs:
+      - dag_id: load_orders
+        conf: {country: SE}
+      - dag_id: load_orders
+        conf: {country: JP}
+      - dag_id: report_orders
+        run_id: "report_orders__{{ release }}"
+  register: loaded
+
+- name: Show those that went wrong
+  ansible.builtin.debug:
+    msg: "{{ loaded.outcomes | selectattr('failed') | map(attribute='msg') }}"
+
 - name: Several DAGs, with url and login once
   module_defaults:
     group/fleetops.airflow.api:
@@ -145,7 +227,7 @@ dag_run:
   description:
     - The run. With O(wait=true) as it was at the end.
     - In check mode what is known of the run that would be.
-  returned: success, and failure once the run is known
+  returned: success, and failure once the run is known; not with O(runs)
   type: dict
   contains:
     dag_id:
@@ -186,7 +268,7 @@ dag_run:
       sample: https://airflow.example.com/dags/migrate_orders/grid?dag_run_id=ansible__2026-01-31T08%3A00%3A00
 failed_tasks:
   description: The task instances that failed, at most 100. Empty if none did.
-  returned: O(wait=true)
+  returned: O(wait=true) without O(runs)
   type: list
   elements: dict
   contains:
@@ -213,11 +295,26 @@ failed_tasks:
       sample: ["RuntimeError: the disk is full: /data"]
 timed_out:
   description: Whether O(wait_timeout) was over before the run.
-  returned: O(wait=true)
+  returned: O(wait=true) without O(runs)
   type: bool
   sample: false
+outcomes:
+  description:
+    - What became of each of O(runs), in their order.
+    - Each has C(changed), C(failed), C(dag_id), and what a task for that run alone would return, as RV(dag_run),
+      RV(failed_tasks) (of the first 20 runs that fail), RV(timed_out), RV(diagnosis) and C(msg).
+  returned: with O(runs)
+  type: list
+  elements: dict
+  sample:
+    - changed: true
+      failed: false
+      dag_id: load_orders
+      dag_run: {dag_id: load_orders, run_id: "ansible__2026-01-31T08:00:00+00:00__1f0c5f6ad3b2", state: success}
+      failed_tasks: []
+      timed_out: false
 diagnosis:
-  description: Why it did not work.
+  description: Why it did not work. With O(runs), why the first of those that went wrong did not.
   returned: failure, except for an option that cannot be right
   type: dict
   contains:
@@ -239,11 +336,12 @@ diagnosis:
       sample: 401
 """
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import CallFailed, connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import error, private_values
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis, error, private_values
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     API_ARGUMENTS,
@@ -252,13 +350,15 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     need_requests,
     run_module,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order, orders
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Place the order, wait if asked, and explain what fails on the way."""
+    """Place the order or the orders, wait if asked, and explain what fails on the way."""
     options = dict(module.params)
     hide_login_in_url(module)
+    if options["runs"] is not None:
+        return _many(options, module.check_mode)
     wanted = order(options)
     api = connect(options)
     trigger = Trigger(api, wanted)
@@ -268,8 +368,46 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             trigger.wait()
     except CallFailed as failure:
         why = explain(api, wanted.new.dag_id, failure, private_values(options["conf"]))
-        raise error(f"{_what_failed(trigger)} at {api.http.base}", why, **trigger.result()) from None
+        raise _call_failed(api, trigger, why) from None
     return trigger.result()
+
+
+def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The same for each of ``runs``; every one of them is in the result, whatever becomes of the others."""
+    from ansible_collections.fleetops.airflow.plugins.module_utils._batch import Batch
+
+    wanted = orders(options)
+    api = connect(options)
+    batch = Batch(api, wanted)
+    if wanted:
+        batch.place(check_mode)
+    if options["wait"] and not check_mode:
+        batch.wait()
+    reasons: dict[tuple[str, str, int | None], Diagnosis] = {}
+    outcomes = []
+    failed = []
+    for number, trigger in enumerate(batch.triggers):
+        error = batch.failures.get(number)
+        if isinstance(error, CallFailed):
+            new = trigger.order.new
+            key = (new.dag_id, error.method, error.status)
+            if key not in reasons:  # finding out may take requests, and one login more
+                reasons[key] = explain(api, new.dag_id, error, private_values(new.conf))
+            error = _call_failed(api, trigger, reasons[key])
+        outcome = {"failed": error is not None, "dag_id": trigger.order.new.dag_id, **trigger.result()}
+        if error is not None:
+            outcome.update(error.details, msg=str(error))
+            failed.append(outcome)
+        outcomes.append(outcome)
+    result = {"changed": any(outcome["changed"] for outcome in outcomes), "outcomes": outcomes}
+    if failed:
+        msg = f"{len(failed)} of {len(outcomes)} runs went wrong, which outcomes tells one by one. The first: "
+        raise AirflowError(msg + failed[0]["msg"], diagnosis=failed[0].get("diagnosis"), **result)
+    return result
+
+
+def _call_failed(api: Api, trigger: Trigger, why: Diagnosis) -> AirflowError:
+    return error(f"{_what_failed(trigger)} at {api.http.base}", why, **trigger.result())
 
 
 def _what_failed(trigger: Trigger) -> str:
@@ -285,21 +423,35 @@ def _what_failed(trigger: Trigger) -> str:
     return f"DAG {new.dag_id!r} was not triggered"
 
 
+_ONE_RUN: dict[str, Any] = {
+    "run_id": {"type": "str", "aliases": ["dag_run_id"]},
+    "conf": {"type": "dict"},
+    "logical_date": {"type": "str", "aliases": ["execution_date"]},
+    "note": {"type": "str"},
+}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **API_ARGUMENTS,
-            "dag_id": {"type": "str", "required": True},
-            "run_id": {"type": "str", "aliases": ["dag_run_id"]},
-            "conf": {"type": "dict"},
-            "logical_date": {"type": "str", "aliases": ["execution_date"]},
-            "note": {"type": "str"},
+            "dag_id": {"type": "str"},
+            **_ONE_RUN,
+            "runs": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"dag_id": {"type": "str", "required": True}, **_ONE_RUN},
+            },
             "if_paused": {"type": "str", "choices": ["fail", "unpause", "trigger"], "default": "fail"},
+            "unless_running": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 3600},
+            "on_timeout": {"type": "str", "choices": ["leave", "fail_run"], "default": "leave"},
             "wait_interval": {"type": "float", "default": 10},
         },
         supports_check_mode=True,
+        required_one_of=[("dag_id", "runs")],
+        mutually_exclusive=[(option, "runs") for option in ("dag_id", *_ONE_RUN)],
         **API_RULES,
     )
     need_requests(module)

@@ -332,6 +332,52 @@ def test_a_run_that_takes_too_long_and_a_restart_meanwhile(op: Caller) -> None:
     assert again["dag_run"]["state"] == "success"
 
 
+def test_a_dag_that_runs_already_and_a_run_that_is_given_up(op: Caller) -> None:
+    first = {"dag_id": "slow", "run_id": "in-the-way", "conf": {"seconds": 120}}
+    unless = {"dag_id": "slow", "conf": {"seconds": 0}, "unless_running": True}
+    given_up = {**first, "wait": True, "wait_timeout": 1, "on_timeout": "fail_run"}
+    (_begun, check, kept, failed, apply), _rest = op.tasks(first, {**unless, "check": True}, unless, given_up, unless)
+    assert changes(check, kept, apply) == (False, False, True)
+    assert check["dag_run"]["run_id"] == kept["dag_run"]["run_id"] == "in-the-way"
+    assert "and was set to failed" in failed["msg"]
+    assert (failed["timed_out"], failed["changed"], failed["dag_run"]["state"]) == (True, True, "failed")
+    assert runs(op.airflow, "slow").count("in-the-way") == 1
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+def test_many_runs_in_one_task(op: Caller) -> None:
+    first = {"dag_id": "hello", "run_id": "many-1", "conf": {"number": 1}}
+    others = [{"dag_id": "hello", "conf": {"number": number}} for number in (2, 3)]
+    wrong = [{"dag_id": "fails"}, {"dag_id": "nowhere"}, {**first, "run_id": "many-2", "logical_date": "x"}]
+    order = {"runs": [first, *others], "wait": True, "wait_timeout": 300}
+    mixed = {**order, "runs": [first, *wrong[:2]]}
+    (check, apply, again, both, bad, twice), _rest = op.tasks(
+        {**order, "check": True},
+        order,
+        mixed,
+        {**order, "dag_id": "hello"},
+        {**order, "runs": wrong},
+        {**order, "runs": [first, first]},
+    )
+    assert changes(check, apply, again) == (True, True, True)
+    assert [outcome["dag_run"]["state"] for outcome in check["outcomes"]] == [None] * 3
+    assert [outcome["dag_run"]["state"] for outcome in apply["outcomes"]] == ["success"] * 3
+    assert [outcome["dag_run"]["conf"]["number"] for outcome in apply["outcomes"]] == [1, 2, 3]
+    assert [outcome["changed"] for outcome in again["outcomes"]] == [False, True, False]
+    there, failed, nowhere = again["outcomes"]
+    assert again["failed"]
+    assert "2 of 3 runs went wrong" in again["msg"]
+    assert there["dag_run"] == apply["outcomes"][0]["dag_run"]
+    assert "this task always fails" in "\n".join(failed["failed_tasks"][0]["log"])
+    assert nowhere["diagnosis"]["http_status"] == 404
+    assert "mutually exclusive: dag_id|runs" in both["msg"]
+    assert "runs[2]: logical_date" in bad["msg"]
+    assert "runs[0] and runs[1]" in twice["msg"]
+    assert runs(op.airflow, "hello").count("many-1") == 1
+
+
 # --- what is not there ------------------------------------------------------------------------
 
 
@@ -466,9 +512,10 @@ def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
     before = set(runs(op.airflow, paused))
     proxy = FaultyProxy(op.airflow.port)
     nothing = ("ca_path", "client_cert", "client_key", "run_id", "logical_date", "note")
-    waiting = {"wait": False, "wait_timeout": 60.0, "wait_interval": 10.0}
+    waiting = {"wait": False, "wait_timeout": 60.0, "wait_interval": 10.0, "on_timeout": "leave"}
     login = {**op.login, "url": proxy.url, "validate_certs": True, "timeout": 30.0}
     common = {**dict.fromkeys(nothing), **waiting, **login, "dag_id": paused, "if_paused": "trigger"}
+    common["unless_running"] = False
 
     def place(number: int) -> Trigger:
         options = {**common, "conf": {"number": number}, "run_id": f"faulty-{number}" if number % 2 else None}

@@ -26,6 +26,8 @@ OPTIONS: dict[str, Any] = {
     "wait": False,
     "wait_timeout": 600.0,
     "wait_interval": 10.0,
+    "unless_running": False,
+    "on_timeout": "leave",
 }
 
 # What can happen to one request. "done" means that Airflow carries it out, and its answer is lost.
@@ -57,6 +59,7 @@ class FakeAirflow(Http):
         self.states = ["queued"]
         self.is_paused = False
         self.scheduler = "healthy"
+        self.release = (2, 11)
         self.runs: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, str]] = []
 
@@ -76,8 +79,12 @@ class FakeAirflow(Http):
     def answer(self, method: str, path: str, document: Mapping[str, Any] | None) -> Answer:
         parts = urlsplit(path)
         words = parts.path.split("/")[3:]
-        if method == "PATCH":
+        if method == "PATCH" and len(words) == 4:
+            self.states = [(document or {})["state"]]
+        elif method == "PATCH":
             self.is_paused = bool((document or {})["is_paused"])
+        if words[-1] == "list":
+            return self.listed(dict(document or {}))
         if words == ["health"]:
             return as_answer(200, {"scheduler": {"status": self.scheduler}})
         if len(words) == 2:
@@ -96,6 +103,14 @@ class FakeAirflow(Http):
         if len(self.states) > 1:
             self.states.pop(0)
         return as_answer(200, {**run, "state": self.states[0]})
+
+    def listed(self, document: dict[str, Any]) -> Answer:
+        if "states" in document and self.release < (2, 3):
+            return problem(400, "{'states': ['Unknown field.']}")
+        runs = [run for run in self.runs.values() if run["state"] in document.get("states", [run["state"]])]
+        begin = document["page_offset"]
+        page = runs[begin : begin + document["page_limit"]]
+        return as_answer(200, {"dag_runs": page, "total_entries": len(runs)})
 
     def create(self, document: dict[str, Any]) -> Answer:
         if "zzz" in document:
@@ -298,7 +313,7 @@ class TestPaused:
         airflow.is_paused = True
         trigger_on(airflow, if_paused="trigger").place()
         assert airflow.is_paused
-        assert airflow.posts == 1
+        assert [method for method, _other in airflow.sent] == ["POST"]
 
     def test_matters_for_an_unfinished_run_only_to_who_waits(self) -> None:
         airflow = FakeAirflow()
@@ -319,6 +334,38 @@ class TestPaused:
         with pytest.raises(CallFailed):
             trigger.place()
         assert trigger.changed
+
+
+class TestUnlessRunning:
+    @pytest.mark.parametrize("release", [(2, 2), (2, 11)])
+    @pytest.mark.parametrize(("state", "changed"), [("queued", False), ("running", False), ("success", True)])
+    def test_an_active_run_is_enough(self, release: tuple[int, int], state: str, changed: bool) -> None:
+        airflow = FakeAirflow()
+        airflow.release = release
+        for number in range(150):
+            airflow.add(f"old-{number}", date=f"then {number}")
+            airflow.runs[f"old-{number}"]["state"] = "failed"
+        airflow.add("other")
+        airflow.runs["other"]["state"] = state
+        trigger = trigger_on(airflow, unless_running=True)
+        run = trigger.place()
+        assert trigger.changed is changed
+        assert (run.run_id == "other") is not changed
+        assert len(airflow.runs) == 151 + changed
+
+    def test_it_is_waited_for(self) -> None:
+        airflow = FakeAirflow()
+        airflow.add("other")
+        airflow.states = ["running", "success"]
+        trigger = trigger_on(airflow, unless_running=True, wait=True)
+        trigger.place()
+        assert trigger.wait()._replace(url=None).run_id == "other"
+        assert not trigger.changed
+
+    def test_in_check_mode(self) -> None:
+        airflow = FakeAirflow()
+        airflow.add("other")
+        assert trigger_on(airflow, unless_running=True).place(check_mode=True).run_id == "other"
 
 
 class TestCheckMode:
@@ -379,7 +426,7 @@ class TestWait:
         error = failure_of(trigger_on(airflow, wait=True, run_id="mine"), wait=True)
         assert error.details["changed"] is False
 
-    @pytest.mark.parametrize(("timeout", "most"), [(1.0, 1), (30.0, 30), (600.0, 100), (86400.0, 9000)])
+    @pytest.mark.parametrize(("timeout", "most"), [(1.0, 1), (30.0, 30), (600.0, 115), (86400.0, 9000)])
     def test_pauses_grow_and_the_end_comes(self, timeout: float, most: int) -> None:
         airflow = FakeAirflow()
         airflow.states = ["running"]
@@ -394,6 +441,35 @@ class TestWait:
         assert error.details["changed"] is True
         assert timeout - 1 <= clock.now <= timeout
         assert len(airflow.sent) - sent <= most
+
+    def test_a_run_out_of_time_is_left_alone_or_failed(self) -> None:
+        for on_timeout, state in [("leave", "running"), ("fail_run", "failed")]:
+            airflow = FakeAirflow()
+            airflow.states = ["running"]
+            trigger = trigger_on(airflow, wait=True, wait_timeout=5.0, on_timeout=on_timeout)
+            trigger.place()
+            error = failure_of(trigger, wait=True)
+            assert error.details["timed_out"] is True
+            assert airflow.states == [state]
+            assert error.details["dag_run"]["state"] == state
+            assert ("was set to failed" in str(error)) is (on_timeout == "fail_run")
+
+    def test_a_run_that_ends_at_the_last_moment_is_not_failed(self) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["running"]
+        trigger = trigger_on(airflow, wait=True, wait_timeout=1.0, on_timeout="fail_run")
+        trigger.place()
+        airflow.states = ["running", "running", "success"]
+        assert trigger.wait().state == "success"
+        assert not [method for method, _other in airflow.sent if method == "PATCH"]
+
+    def test_a_run_that_cannot_be_failed(self) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["running"]
+        trigger = trigger_on(airflow, wait=True, wait_timeout=1.0, on_timeout="fail_run")
+        trigger.place()
+        airflow.faults = ["ok", "ok", "405"]
+        assert "could not be set to failed" in str(failure_of(trigger, wait=True))
 
     @given(st.lists(st.sampled_from([fault for fault in FAULTS if fault != "ok"]), max_size=20))
     def test_looks_that_fail_do_not_end_it(self, faults: list[str]) -> None:
@@ -418,6 +494,56 @@ class TestWait:
         airflow.is_paused = True
         error = failure_of(trigger_on(airflow, wait=True, if_paused="trigger", wait_timeout=5.0), wait=True)
         assert "paused" in error.details["diagnosis"]["cause"]
+
+    def test_without_a_scheduler_it_ends_early(self) -> None:
+        airflow = FakeAirflow()
+        airflow.scheduler = "unhealthy"
+        clock = Clock()
+        api = Api(airflow, None, patience=lambda: Patience(30, clock, clock.sleep))
+        trigger = Trigger(api, order({**OPTIONS, "wait": True, "wait_timeout": 3600.0}), clock, clock.sleep)
+        trigger.place()
+        error = failure_of(trigger, wait=True)
+        assert "scheduler" in error.details["diagnosis"]["cause"]
+        assert error.details["timed_out"] is False
+        assert 30 < clock.now < 60
+
+    @pytest.mark.parametrize("states", [["running"], ["queued"]])
+    def test_a_scheduler_that_comes_back_is_waited_for(self, states: list[str]) -> None:
+        """And one that does not matter to a run that has begun is not asked for."""
+        airflow = FakeAirflow()
+        airflow.scheduler = "unhealthy"
+        clock = Clock()
+
+        def sleep(seconds: float) -> None:
+            clock.sleep(seconds)
+            if clock.now > 25:
+                airflow.scheduler = "healthy"
+            if clock.now > 100:
+                airflow.states = ["success"]
+
+        api = Api(airflow, None, patience=lambda: Patience(30, clock, clock.sleep))
+        trigger = Trigger(api, order({**OPTIONS, "wait": True}), clock, sleep)
+        trigger.place()
+        airflow.states = states
+        assert trigger.wait().state == "success"
+        assert any("health" in path for _other, path in airflow.sent) is (states == ["queued"])
+
+    @pytest.mark.parametrize("length", [0.5, 3.3, 12.7, 31.2, 58.9])
+    def test_the_end_of_a_short_run_is_seen_soon(self, length: float) -> None:
+        """Half of the pauses is the median delay, and there is at most one request a second."""
+        airflow = FakeAirflow()
+        clock = Clock()
+
+        def sleep(seconds: float) -> None:
+            clock.sleep(seconds)
+            airflow.states = ["success" if clock.now >= length else "running"]
+
+        trigger = Trigger(Api(airflow, None), order({**OPTIONS, "wait": True}), clock, sleep)
+        trigger.place()
+        sent = len(airflow.sent)
+        trigger.wait()
+        assert clock.now - length < 1.8
+        assert len(airflow.sent) - sent <= clock.now
 
     def test_so_does_a_scheduler_that_does_not_run(self) -> None:
         airflow = FakeAirflow()
