@@ -394,7 +394,10 @@ def connect(options: Mapping[str, Any]) -> Api:
     login: BasicLogin | KerberosLogin | None = BasicLogin(username, password) if username and password else None
     if options["kerberos"]:
         if login:
-            raise AirflowError("kerberos and username are two logins: give one of them.")
+            raise AirflowError(
+                "kerberos and username are two logins: give one of them. AIRFLOW_API_USERNAME in the environment "
+                "counts as username."
+            )
         login = KerberosLogin(options["kerberos_hostname"] or urlsplit(base).hostname or "")
     verify: bool | str = options["validate_certs"]
     if verify and options["ca_path"]:

@@ -172,6 +172,8 @@ _NO_ANSWER_REMEDIES = {
     "proxy": "Correct http_proxy or https_proxy in the environment of the task, or name the host in no_proxy.",
     "tls": "Name the authority's certificate in ca_path if it is a private one; if the server does not speak TLS, url "
     "begins with http://.",
+    "tls_name": "Set url to a name that is in the certificate, or have the server given one for this name.",
+    "tls_time": "Renew the server's certificate, or set the clock of the host that runs this task.",
     "client_cert": "Give client_cert, a certificate that the server trusts, and client_key if the key is in another "
     "file.",
     "timeout": "See whether the server is overloaded or hangs, or give it a longer timeout.",

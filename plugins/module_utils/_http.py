@@ -31,6 +31,8 @@ _API_PATHS = ("/api/v1", "/api/v2", "/api/experimental")
 _CHUNK = 64 * 1024
 _MOST = 16 * 1024 * 1024
 _CROWDED = 429
+# OpenSSL's codes: not valid yet, expired, another host name, another address.
+_CERTIFICATE_TROUBLES = {9: "tls_time", 10: "tls_time", 62: "tls_name", 64: "tls_name"}
 _PASSING_STATUSES = frozenset([_CROWDED, 502, 503, 504])
 
 
@@ -112,9 +114,10 @@ class Answer:
 class NoAnswer(Exception):
     """No whole answer came back.
 
-    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "client_cert", "timeout", "broken",
-    "foreign", "settings", "kerberos"; the text says what happened, without URL and login. ``nothing_sent``: the server
-    cannot have seen the request. ``passing``: another try in some seconds may well succeed.
+    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "tls_name", "tls_time", "client_cert",
+    "timeout", "broken", "foreign", "settings", "kerberos"; the text says what happened, without URL and login.
+    ``nothing_sent``: the server cannot have seen the request. ``passing``: another try in some seconds may well
+    succeed.
     """
 
     def __init__(self, kind: str, text: str, *, nothing_sent: bool = False, passing: bool = True) -> None:
@@ -355,8 +358,9 @@ def _no_connection(error: OSError, causes: list[BaseException]) -> NoAnswer | No
 
 def _tls_trouble(error: ssl.SSLError) -> NoAnswer:
     if isinstance(error, ssl.SSLCertVerificationError):
+        kind = _CERTIFICATE_TROUBLES.get(error.verify_code, "tls")
         return NoAnswer(
-            "tls", f"its certificate was not accepted ({error.verify_message})", nothing_sent=True, passing=False
+            kind, f"its certificate was not accepted ({error.verify_message})", nothing_sent=True, passing=False
         )
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return NoAnswer("broken", "the TLS connection was dropped")

@@ -230,3 +230,26 @@ def test_the_error_says_cause_and_remedy() -> None:
     assert "if_paused" in str(error)
     assert error.details["changed"] is False
     assert error.details["diagnosis"].keys() == {"cause", "evidence", "remedy", "http_status"}
+
+
+class TestTickets:
+    SERVICE = "airflow/web1.example.com"
+
+    @pytest.mark.parametrize(
+        ("answer", "cause"),
+        [
+            (problem(401), f"(2) the server takes itself for another host, and has no key of {SERVICE}"),
+            (problem(403), "(1) the role of the principal's user is too low"),
+            (page(500, "Internal Server Error"), "no user of Airflow is called like the whole principal"),
+        ],
+    )
+    def test_what_a_refused_one_may_mean(self, answer: Answer, cause: str) -> None:
+        why = diagnosis.refused_ticket(seen(answer, "POST"), self.SERVICE)
+        assert why is not None
+        assert cause in why.cause
+        assert why.http_status == answer.status
+        assert self.SERVICE in why.evidence
+
+    @pytest.mark.parametrize("answer", [None, problem(404), page(502), problem(500, detail="OperationalError")])
+    def test_what_has_to_do_with_something_else(self, answer: Answer | None) -> None:
+        assert diagnosis.refused_ticket(seen(answer), self.SERVICE) is None
