@@ -66,14 +66,22 @@ def run_python(host: Host, arguments: list[str], stdin: str = "") -> Done:
 
 
 def user_of(host: Host) -> pwd.struct_passwd | None:
-    """Whom to become to see the host as the server does: the server's user, else the file's owner.
+    """Whom to become to see the host as the server does: its user, else that of its service, else the file's owner.
 
     None where that is ourselves already, or we may not become anybody.
     """
     import pwd
 
-    uid = host.server.process.uid if host.server else os.stat(host.real_path).st_uid
-    return None if os.geteuid() != 0 or uid == 0 else pwd.getpwuid(uid)
+    if os.geteuid() != 0:
+        return None
+    if host.server:
+        user = pwd.getpwuid(host.server.process.uid)
+    else:
+        try:
+            user = pwd.getpwnam(host.service.user or "")
+        except KeyError:
+            user = pwd.getpwuid(os.stat(host.real_path).st_uid)
+    return user if user.pw_uid else None
 
 
 @contextmanager

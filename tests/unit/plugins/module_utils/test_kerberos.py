@@ -18,6 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import 
     refuse_override,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of, kerberos_backend
+from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import Definition
 from unit.plugins.module_utils.test_keytab import entry, keytab
 
 
@@ -79,7 +80,9 @@ def served(tmp_path: Path, keytab: bytes | None) -> tuple[Any, Cfg, Path]:
         path.chmod(0o400)
     file = tmp_path / "airflow.cfg"
     file.write_text(f"[kerberos]\nkeytab = {path}\n")
-    found = SimpleNamespace(environment={}, home=str(tmp_path), server=None, real_path=str(file))
+    found = SimpleNamespace(
+        environment={}, home=str(tmp_path), server=None, service=Definition("", [], {}, None), real_path=str(file)
+    )
     return found, Cfg.from_bytes(file.read_bytes(), str(file)), path
 
 
