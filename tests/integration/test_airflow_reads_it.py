@@ -44,6 +44,11 @@ for text in texts:
     found.append(sections(path))
 json.dump(found, sys.stdout)
 """
+# Before 2.7 Airflow does it whenever it is imported.
+WRITE_DEFAULT = """
+import airflow.configuration as configuration
+getattr(configuration, "write_default_airflow_configuration_if_needed", lambda: None)()
+"""
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -54,16 +59,27 @@ def installation(request: pytest.FixtureRequest) -> Installation:
         pytest.skip(str(error))
 
 
-def as_airflow(installation: Installation, folder: Path, texts: list[str]) -> list[dict[str, dict[str, str]] | None]:
-    done = subprocess.run(
-        [str(installation.python), "-c", JUDGE, str(folder / "judged.cfg")],
-        input=json.dumps(texts),
-        env={"AIRFLOW_HOME": str(folder), "PYTHONWARNINGS": "ignore", "PYTHONUTF8": "1"},
+def run(installation: Installation, folder: Path, code: str, stdin: str = "", **environment: str) -> str:
+    """What the release's Python prints; ``folder`` is its AIRFLOW_HOME."""
+    return subprocess.run(
+        [str(installation.python), "-c", code, str(folder / "judged.cfg")],
+        input=stdin,
+        env={
+            "AIRFLOW_HOME": str(folder),
+            "PATH": "/usr/bin:/bin",
+            "PYTHONUTF8": "1",
+            "PYTHONWARNINGS": "ignore",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         check=True,
         text=True,
-    )
-    found: list[dict[str, dict[str, str]] | None] = json.loads(done.stdout[done.stdout.index("[") :])
+    ).stdout
+
+
+def as_airflow(installation: Installation, folder: Path, texts: list[str]) -> list[dict[str, dict[str, str]] | None]:
+    output = run(installation, folder, JUDGE, json.dumps(texts))
+    found: list[dict[str, dict[str, str]] | None] = json.loads(output[output.index("[") :])
     return found
 
 
@@ -84,14 +100,7 @@ print("values:", conf.get({section!r}, {option!r}), conf.get("core", "fernet_key
 """
 
     def values(environment: dict[str, str]) -> list[str]:
-        done = subprocess.run(
-            [str(installation.python), "-c", print_values],
-            env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONWARNINGS": "ignore", **environment},
-            stdout=subprocess.PIPE,
-            check=True,
-            text=True,
-        )
-        return done.stdout.rpartition("values: ")[2].split()
+        return run(installation, tmp_path, print_values, **environment).rpartition("values: ")[2].split()
 
     value = values({})[0]
     assert values({variable + "_CMD": "echo inert", "AIRFLOW__CORE__FERNET_KEY_CMD": "echo read"}) == [value, "read"]
@@ -126,7 +135,7 @@ def test_files_that_were_made_up(installation: Installation, tmp_path: Path) -> 
 
 
 def test_the_file_that_the_release_ships(installation: Installation, tmp_path: Path) -> None:
-    as_airflow(installation, tmp_path, [])  # Airflow writes the file where there is none
+    run(installation, tmp_path, WRITE_DEFAULT)
     text = (tmp_path / "airflow.cfg").read_bytes().decode()
     [whole] = as_airflow(installation, tmp_path, [text])
     assert whole
