@@ -53,14 +53,26 @@ options:
         host, so this is needed where O(url) has another one, as behind a proxy.
       - If not given, the host of O(url).
     type: str
+  token:
+    description:
+      - A ready token in place of O(username) and O(password), sent as C(Authorization) C(Bearer).
+      - Airflow 3 gives one for a username and a password by itself. Then it is asked for with O(username) and
+        O(password), kept for this task and never shown, and asked for once more if it ends in between.
+      - If not given, the value of the environment variable E(AIRFLOW_API_TOKEN) is used.
+    type: str
+  headers:
+    description:
+      - Headers to send with every request, as a gateway in front of Airflow may want them. Names and values.
+      - The values are not shown.
+    type: dict
   api_version:
     description:
       - The generation of the REST API.
-      - V(v1) is the stable API of Airflow 2.
-      - V(auto) finds out which one the server speaks, at no cost where it is V(v1). This version of the collection
-        speaks only V(v1), and fails with a sentence that names the release if it meets another one.
+      - V(v1) is the stable API of Airflow 2, V(v2) that of Airflow 3, and V(experimental) the one of Airflow 1.10.
+      - V(auto) finds out which one the server speaks. It begins with V(v1), or with V(v2) if there is a O(token), and
+        asks the server for its version only if the answer is none of that generation.
     type: str
-    choices: [auto, v1]
+    choices: [auto, experimental, v1, v2]
     default: auto
   validate_certs:
     description:
@@ -93,7 +105,7 @@ options:
 notes:
   - Proxies are taken from the environment variables E(http_proxy), E(https_proxy) and E(no_proxy). A C(netrc) file is
     never read.
-  - If a call is refused and the answer does not tell why, the same username and password are tried once in the login
-    form of Airflow's web interface, to tell a wrong password from a server that does not take passwords at its API.
+  - If Airflow 2 refuses a call and its answer does not tell why, the same username and password are tried once in the
+    login form of its web interface, to tell a wrong password from a server that does not take passwords at its API.
     Airflow counts that as one login of the user.
 """

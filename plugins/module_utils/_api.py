@@ -8,15 +8,34 @@ What the generations of the API call things differently is a row, a Dialect.
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import threading
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._auth import (
+    NOBODY,
+    TOKEN_PATH,
+    BasicLogin,
+    BearerLogin,
+    Logins,
+    NoLogin,
+    NoToken,
+    TokenLogin,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience, base_url
+from ansible_collections.fleetops.airflow.plugins.module_utils._http import (
+    Answer,
+    Http,
+    Login,
+    NoAnswer,
+    Patience,
+    base_url,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos_login import KerberosLogin
 
 # A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
@@ -25,8 +44,6 @@ PATIENCE = 60.0
 # An error of the server itself may be a database that was locked, but is more often one that stays.
 _MOST_PAUSES_AT_500 = 2
 
-_RUN_KEY = "dag_run_id"
-
 _ACTIVE = ("queued", "running")
 _PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
 
@@ -34,16 +51,19 @@ _LOGS = 3
 _LOG_LINES = 20
 _LOG_BYTES = 16 * 1024
 
+_Result = TypeVar("_Result")
+
 
 class Dag(NamedTuple):
-    """A DAG as far as triggering it goes."""
+    """A DAG as far as triggering it goes. ``has_import_errors`` is None where the release does not tell."""
 
     dag_id: str
     is_paused: bool
+    has_import_errors: bool | None = None
 
 
 class Run(NamedTuple):
-    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface."""
+    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface. ``conf`` is None if not told."""
 
     dag_id: str
     run_id: str | None
@@ -88,39 +108,199 @@ class Server(NamedTuple):
     release: str | None
 
 
+# --- the generations --------------------------------------------------------------------------
+
+
+class Request(NamedTuple):
+    """A request that does something; ``path`` is what follows the prefix of the generation."""
+
+    method: str
+    path: str
+    document: Mapping[str, Any] | None = None
+
+
 class Dialect(NamedTuple):
-    """What one generation of the API calls things. Paths are appended to the base URL."""
+    """What one generation of the API calls things. ``{dag}`` in paths, which follow the prefix, is a DAG's id.
+
+    A run has a path of its own below ``runs`` if ``has_run_path``; else it is looked for in the list of all of them.
+    ``always`` is in every order for a run. ``validates_last``: an order with an unknown field is refused, and only
+    after login and permission, which shows both without a run. ``said`` is the reason that an answer of the API gives
+    for a refusal, None for an answer that is not the API's. ``no_such_path`` is the item by which it says that it has
+    no such path, rather than no such DAG or run.
+    """
 
     generation: str
+    releases: str
+    login: str  # which one of Logins
     prefix: str
     health: str
+    dag: str
+    set_paused: Callable[[bool], Request]
+    runs: str
+    has_run_path: bool
+    run_key: str
     date_key: str  # of a run, in what is sent and in filters
-    run_page: Callable[[Mapping[str, Any]], str]  # the path of its page
+    always: Mapping[str, Any]
+    validates_last: bool
+    has_notes: bool
+    has_tasks: bool
+    log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
+    run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
+    said: Callable[[Answer], str | None]
+    no_such_path: tuple[str, str]
 
 
-def _run_page_v1(run: Mapping[str, Any]) -> str:
-    dag_id = quote(str(run["dag_id"]), safe="")
-    if "data_interval_start" in run:  # 2.4 and later; before, the page is not told by the run's id
-        return f"/dags/{dag_id}/grid?" + urlencode({"dag_run_id": run["dag_run_id"]})
-    return "/graph?" + urlencode({"dag_id": run["dag_id"], "execution_date": run["execution_date"]})
+def _patch_paused(is_paused: bool) -> Request:
+    return Request("PATCH", "/dags/{dag}?update_mask=is_paused", {"is_paused": is_paused})
 
 
-# Every release from 2.0 to 2.11 takes execution_date; logical_date only those from 2.2 on.
-V1 = Dialect("v1", "/api/v1", "/api/v1/health", "execution_date", _run_page_v1)
+def _get_paused(is_paused: bool) -> Request:
+    return Request("GET", "/dags/{dag}/paused/" + ("true" if is_paused else "false"))
+
+
+def _page_experimental(run: Mapping[str, Any]) -> str | None:
+    found = re.search(r"(/admin/airflow)?/graph\?.*", run.get("dag_run_url", ""))  # there are two web interfaces
+    return found and found.group()
+
+
+def _page_v1(run: Mapping[str, Any]) -> str:
+    if "data_interval_start" not in run:  # before 2.4 the page is not told by the run's id
+        return "/graph?" + urlencode({"dag_id": run["dag_id"], "execution_date": run["execution_date"]})
+    return f"/dags/{quote(str(run['dag_id']), safe='')}/grid?" + urlencode({"dag_run_id": run["dag_run_id"]})
+
+
+def _page_v2(run: Mapping[str, Any]) -> str:
+    return f"/dags/{quote(str(run['dag_id']), safe='')}/runs/{quote(str(run['dag_run_id']), safe='')}"
+
+
+def _said_v1(answer: Answer) -> str | None:
+    problem = answer.document if answer.content_type == "application/problem+json" else None
+    return None if problem is None else str(problem.get("detail") or problem.get("title") or "")
+
+
+def _said_v2(answer: Answer) -> str | None:
+    detail = (answer.document or {}).get("detail")
+    if answer.status < 400 or not detail or answer.content_type != "application/json":
+        return None
+    if isinstance(detail, dict):  # such as a constraint of the database
+        return str(detail.get("reason") or detail.get("message") or detail)
+    if isinstance(detail, list):
+        return "; ".join(_complaint(part) for part in detail)
+    return str(detail)
+
+
+def _complaint(part: Any) -> str:
+    """What pydantic complains of, without the input, which may be secret."""
+    if not isinstance(part, dict):
+        return str(part)
+    place = ".".join(str(step) for step in part.get("loc", ())[1:])
+    return f"{place}: {part.get('msg')}" if place else str(part.get("msg"))
+
+
+def _said_experimental(answer: Answer) -> str | None:
+    said = (answer.document or {}).get("error")
+    if answer.status == 404 and not str(said).startswith("Dag id"):
+        return None  # Airflow 3 says in this way that it has no such path
+    if said is None and answer.status in (401, 403) and answer.text.strip() in ("Forbidden", "Unauthorized"):
+        said = answer.text.strip()
+    return None if said is None else str(said)
+
+
+def _lines_v2(answer: Answer) -> list[str]:
+    """The lines of a log of events; what an event tells of an exception follows it."""
+    lines = []
+    for event in (answer.document or {}).get("content") or []:
+        if not isinstance(event, dict):
+            lines += str(event).splitlines()
+            continue
+        lines += str(event.get("event", "")).splitlines()
+        for exception in event.get("error_detail") or []:
+            lines.append(f"{exception.get('exc_type')}: {exception.get('exc_value')}")
+    return lines
+
+
+V1 = Dialect(
+    generation="v1",
+    releases="Airflow 2",
+    login="basic",
+    prefix="/api/v1",
+    health="/api/v1/health",
+    dag="/dags/{dag}",
+    set_paused=_patch_paused,
+    runs="/dags/{dag}/dagRuns",
+    has_run_path=True,
+    run_key="dag_run_id",
+    date_key="execution_date",  # every release from 2.0 to 2.11 takes it; logical_date only those from 2.2 on
+    always={},
+    validates_last=True,
+    has_notes=True,
+    has_tasks=True,
+    log=("text/plain", _LOG_BYTES, lambda answer: answer.text.strip().splitlines()),
+    run_page=_page_v1,
+    said=_said_v1,
+    no_such_path=("type", "about:blank"),
+)
+
+V2 = V1._replace(
+    generation="v2",
+    releases="Airflow 3",
+    login="token",
+    prefix="/api/v2",
+    health="/api/v2/monitor/health",
+    date_key="logical_date",
+    always={"logical_date": None},  # the key has to be there
+    log=("application/json", None, _lines_v2),  # JSON can only be read whole
+    run_page=_page_v2,
+    said=_said_v2,
+    no_such_path=("detail", "Not Found"),
+)
+
+EXPERIMENTAL = V1._replace(
+    generation="experimental",
+    releases="Airflow 1.10",
+    prefix="/api/experimental",
+    health="/health",
+    dag="/dags/{dag}/paused",
+    set_paused=_get_paused,
+    runs="/dags/{dag}/dag_runs",
+    has_run_path=False,
+    run_key="run_id",
+    always={"replace_microseconds": "false"},  # else two orders within one second are for one and the same moment
+    validates_last=False,
+    has_notes=False,
+    has_tasks=False,
+    run_page=_page_experimental,
+    said=_said_experimental,
+    no_such_path=("", ""),  # that is a page
+)
+
+DIALECTS = {dialect.generation: dialect for dialect in (EXPERIMENTAL, V1, V2)}
+
+
+# --- calls ------------------------------------------------------------------------------------
 
 
 class CallFailed(Exception):
     """A call of the API that did not do what it was to do.
 
-    Either ``answer`` is set or ``trouble``. ``path`` is that of the call, without the base URL.
+    Either ``answer`` is set or ``trouble``. ``path`` is that of the call, without the base URL, and ``dialect`` what it
+    was meant for.
     """
 
-    def __init__(self, method: str, path: str, answer: Answer | None = None, trouble: NoAnswer | None = None) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        answer: Answer | None = None,
+        trouble: NoAnswer | None = None,
+        dialect: Dialect = V1,
+    ) -> None:
         super().__init__(f"{method} {path}: {trouble if answer is None else answer.status}")
         self.method = method
         self.path = path
         self.answer = answer
         self.trouble = trouble
+        self.dialect = dialect
 
     @property
     def status(self) -> int | None:
@@ -128,8 +308,40 @@ class CallFailed(Exception):
         return None if self.answer is None else self.answer.status
 
     @property
+    def said(self) -> str | None:
+        """The reason that the API itself gives, perhaps an empty one; None if this is no answer of that API."""
+        return None if self.answer is None else self.dialect.said(self.answer)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether there is an answer, and it is none that this API gives on the paths that it has."""
+        if self.answer is None:
+            return False
+        key, value = self.dialect.no_such_path
+        return self.said is None or (self.answer.document or {}).get(key) == value
+
+    @property
+    def missing(self) -> bool:
+        """Whether Airflow itself says that there is no such DAG or run: not a wrong path, not something in front."""
+        if self.status == 400 and self.dialect is EXPERIMENTAL:
+            return (self.said or "").endswith("not found in DagModel")
+        return self.status == 404 and not self.foreign
+
+    @property
+    def taken(self) -> bool:
+        """Whether there is a run already that has the id or the logical date of the one ordered."""
+        return self.status == 409 or (self.status == 400 and "already exists" in (self.said or ""))
+
+    @property
+    def at_login(self) -> bool:
+        """Whether it was the login that failed, before the call itself was sent."""
+        return self.path == TOKEN_PATH
+
+    @property
     def maybe_done(self) -> bool:
         """Whether the server may have carried the call out all the same."""
+        if self.at_login:
+            return False
         if self.answer is None:
             return self.trouble is None or not self.trouble.nothing_sent
         return self.answer.status >= 500
@@ -144,77 +356,117 @@ class CallFailed(Exception):
 
 
 class Api:
-    """Calls of one server's API. Every method raises CallFailed, after the patience that the call allows."""
+    """Calls of one server's API. Every method raises CallFailed, after the patience that the call allows.
+
+    ``stranger`` is the server without a login, ``http`` with it. Where ``certain`` is false the server may speak
+    another generation than ``dialect``: the first answer that is not the API's has it identified, and the call is made
+    again in the words of the generation that is found.
+    """
 
     def __init__(
         self,
-        http: Http,
-        login: BasicLogin | KerberosLogin | None,
+        stranger: Http,
+        logins: Logins = NOBODY,
         dialect: Dialect = V1,
+        certain: bool = True,
         patience: Callable[[], Patience] = lambda: Patience(PATIENCE),
     ) -> None:
-        self.http = http
-        self.login = login
+        self.stranger = stranger
+        self.logins = logins
         self.patience = patience
-        self._dialect = dialect
+        self._certain = certain
+        self._lock = threading.Lock()
+        self._speak(dialect)
 
-    def impatient(self, http: Http | None = None) -> Api:
-        """The same API for calls that are not worth a second try, with another login's ``http`` if given."""
-        return Api(http or self.http, self.login, self._dialect, patience=lambda: Patience(0))
+    @property
+    def base(self) -> str:
+        """The address that API paths are appended to."""
+        return self.stranger.base
+
+    def impatient(self, logins: Logins | None = None, http: Http | None = None) -> Api:
+        """The same API for calls that are not worth a second try, by others: with their logins, or in their session."""
+        return Api(http or self.stranger, logins or self.logins, self.dialect, True, lambda: Patience(0))
 
     def dag(self, dag_id: str) -> Dag:
-        """The DAG; a missing one is a CallFailed with status 404."""
-        document = self._ask(self.dag_path(dag_id), "is_paused")
-        return Dag(dag_id, bool(document["is_paused"]))
+        """The DAG; a missing one is a CallFailed that is ``missing``."""
+        try:
+            document = self._ask(lambda: self.dag_path(dag_id), "is_paused")
+        except CallFailed as failure:
+            if failure.status == 500 and not self.dialect.has_run_path:
+                self._listed(self._runs_path(dag_id))  # which tells if there is no such DAG
+            raise
+        return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"))
 
-    def unpause(self, dag_id: str) -> None:
-        """Let the scheduler start runs of this DAG."""
-        path = self.dag_path(dag_id) + "?update_mask=is_paused"
-        self._patiently(lambda: self._call("PATCH", path, "is_paused", {"is_paused": False}))
+    def set_paused(self, dag_id: str, is_paused: bool) -> None:
+        """Have the scheduler start no more runs of this DAG, or start them."""
+
+        def call() -> dict[str, Any]:
+            request = self.dialect.set_paused(is_paused)
+            key = "response" if request.document is None else "is_paused"
+            return self._call(request.method, self._path(request.path, dag_id), key, request.document)
+
+        self._patiently(call)
 
     def run(self, dag_id: str, run_id: str) -> Run | None:
         """The run, or None if there is none of that id, or no such DAG."""
         try:
-            return self._as_run(self._ask(self._run_path(dag_id, run_id), _RUN_KEY))
+            return self._patiently(lambda: self._look(dag_id, run_id))
         except CallFailed as failure:
-            if is_missing(failure.answer):
+            if failure.missing:
                 return None
             raise
 
     def look_at_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once: for who asks again anyway."""
-        return self._as_run(self._call("GET", self._run_path(dag_id, run_id), _RUN_KEY))
+        return self._identifying(lambda: self._look(dag_id, run_id))
 
     def create_run(self, new: NewRun) -> Run:
         """Create the run, in one try: if it fails, its end may be unknown (see CallFailed.maybe_done)."""
-        document: dict[str, Any] = {_RUN_KEY: new.run_id}
-        if new.conf is not None:
-            document["conf"] = new.conf
-        if new.logical_date is not None:
-            document[self._dialect.date_key] = new.logical_date
-        if new.note is not None:
-            document["note"] = new.note
-        return self._as_run(self._call("POST", self._runs_path(new.dag_id), _RUN_KEY, document))
+
+        def call() -> Run:
+            words = self.dialect
+            if new.note is not None and not words.has_notes:
+                raise AirflowError(f"note is given, and {words.releases} keeps no notes: leave it out.")
+            document: dict[str, Any] = {**words.always, words.run_key: new.run_id}
+            if new.conf is not None:
+                document["conf"] = new.conf
+            if new.logical_date is not None:
+                document[words.date_key] = new.logical_date
+            if new.note is not None:
+                document["note"] = new.note
+            path = self._runs_path(new.dag_id)
+            return self._as_run({"dag_id": new.dag_id, **self._call("POST", path, words.run_key, document)})
+
+        return self._identifying(call)
 
     def check_create_run(self, dag_id: str) -> None:
-        """Find out whether create_run would be allowed, without creating anything.
+        """Find out whether create_run would be allowed, without creating anything, as far as the API lets that be seen.
 
-        Sends what no release accepts. The body is looked at only after login, permission and DAG.
+        Sends what no release accepts. What is wrong with it is told only to who may create runs.
         """
+        if not self.dialect.validates_last:
+            return
         path = self._runs_path(dag_id)
         try:
-            self._patiently(lambda: self._call("POST", path, _RUN_KEY, {"zzz": 1}))
+            self._patiently(lambda: self._call("POST", path, self.dialect.run_key, {"zzz": 1}))
         except CallFailed as failure:
-            if failure.status == 400 and failure.answer is not None and "zzz" in failure.answer.text:
+            if failure.status in (400, 422) and "zzz" in (failure.said or ""):
                 return
             raise
 
     def run_at(self, dag_id: str, logical_date: str) -> Run | None:
         """The run with that logical date."""
-        key = self._dialect.date_key
-        query = urlencode({f"{key}_gte": logical_date, f"{key}_lte": logical_date, "limit": 1})
-        runs = self._ask(f"{self._runs_path(dag_id)}?{query}", "dag_runs")["dag_runs"]
-        return self._as_run(runs[0]) if runs else None
+
+        def call() -> Sequence[Mapping[str, Any]]:
+            key = self.dialect.date_key
+            query = urlencode({f"{key}_gte": logical_date, f"{key}_lte": logical_date, "limit": 1})
+            return self._listed(f"{self._runs_path(dag_id)}?{query}")
+
+        for document in self._patiently(call):
+            run = self._as_run(document)
+            if run.logical_date and same_moment(run.logical_date, logical_date):
+                return run
+        return None
 
     def active_run(self, dag_id: str) -> Run | None:
         """The DAG's oldest run that is queued or running, or None if there is none, or no such DAG."""
@@ -222,6 +474,8 @@ class Api:
             runs, _total = self.list_runs([dag_id], states=_ACTIVE, limit=1)
             return runs[0] if runs else None
         except CallFailed as failure:
+            if not self.dialect.has_run_path:
+                return self._active_of_all(dag_id)
             if failure.status != 400:  # before 2.3 the list knows no states
                 raise
         offset, total = 0, 1
@@ -232,6 +486,17 @@ class Api:
                 return active[0] if active else None
             offset += len(runs)
         return None
+
+    def _active_of_all(self, dag_id: str) -> Run | None:
+        """The same where all runs of a DAG are all that can be asked for."""
+        try:
+            documents = self._patiently(lambda: self._listed(self._runs_path(dag_id)))
+        except CallFailed as failure:
+            if failure.missing:
+                return None
+            raise
+        active = [document for document in documents if document.get("state") in _ACTIVE]
+        return self._as_run(min(active, key=lambda document: int(document["id"]))) if active else None
 
     def list_runs(
         self,
@@ -244,69 +509,103 @@ class Api:
         asked: dict[str, Any] = {"dag_ids": list(dag_ids), "page_offset": offset, "page_limit": limit}
         if states:
             asked["states"] = list(states)
-        return self._as_runs(self._patiently(lambda: self._call("POST", self._list_path(), "dag_runs", asked)))
+        return self._patiently(lambda: self._list(asked))
 
     def look_at_ended(self, dag_ids: Sequence[str], since: str, offset: int) -> tuple[list[Run], int]:
         """The runs of these DAGs that ended at ``since`` or later, as list_runs has them, but asked for once."""
+        if not self.dialect.has_run_path:  # all runs are all that can be asked for, and without their ends
+            listed = [self._as_run(run) for dag_id in dag_ids for run in self._listed(self._runs_path(dag_id))]
+            ended = [run for run in listed if run.finished]
+            return ended, len(ended)
         asked = {"dag_ids": list(dag_ids), "end_date_gte": since, "page_offset": offset, "page_limit": _PAGE}
-        return self._as_runs(self._call("POST", self._list_path(), "dag_runs", asked))
+        return self._list(asked)
 
     def server_time(self) -> datetime:
         """What the server's clock shows, as near as a second; ours, if it does not tell."""
         try:
-            date = self.http.send("GET", self._dialect.health).headers.get("Date", "")
+            date = self.stranger.send("GET", self.dialect.health).headers.get("Date", "")
             return parsedate_to_datetime(date).astimezone(timezone.utc)
         except (NoAnswer, TypeError, ValueError):
             return datetime.now(timezone.utc)
 
     def fail_run(self, dag_id: str, run_id: str) -> Run:
         """Set the run to failed, which ends its tasks."""
-        path = self._run_path(dag_id, run_id)
-        return self._as_run(self._patiently(lambda: self._call("PATCH", path, _RUN_KEY, {"state": "failed"})))
 
-    def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask]:
-        """The run's failed tasks, at most 100, the first few of them with the end of their log."""
+        def call() -> Run:
+            path = self._run_path(dag_id, run_id)
+            return self._as_run(self._call("PATCH", path, self.dialect.run_key, {"state": "failed"}))
+
+        return self._patiently(call)
+
+    def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
+        """The run's failed tasks, at most 100, the first few of them with the end of their log.
+
+        None where the API of this generation does not know tasks.
+        """
+        if not self.dialect.has_tasks:
+            return None
         path = self._run_path(dag_id, run_id) + "/taskInstances"
-        tasks = self._ask(path + "?state=failed&limit=100", "task_instances")["task_instances"]
+        tasks = self._ask(lambda: path + "?state=failed&limit=100", "task_instances")["task_instances"]
         return [self._as_failed_task(path, task, with_log=number < _LOGS) for number, task in enumerate(tasks)]
 
     def import_errors(self) -> list[str]:
         """The files that Airflow could not import DAGs from, at most 10."""
-        errors = self._ask(self._dialect.prefix + "/importErrors?limit=10", "import_errors")["import_errors"]
+        path = self.dialect.prefix + "/importErrors?limit=10"
+        errors = self._ask(lambda: path, "import_errors")["import_errors"]
         return [str(error.get("filename")) for error in errors]
 
     def scheduler_status(self) -> str | None:
         """What Airflow says of its scheduler: "healthy" or "unhealthy"."""
-        status = self._ask(self._dialect.health, "scheduler")["scheduler"].get("status")
+        status = self._ask(lambda: self.dialect.health, "scheduler")["scheduler"].get("status")
         return None if status is None else str(status)
 
     def dag_path(self, dag_id: str) -> str:
         """The path of the DAG in this API."""
-        return f"{self._dialect.prefix}/dags/{quote(dag_id, safe='')}"
+        return self._path(self.dialect.dag, dag_id)
+
+    def _path(self, path: str, dag_id: str) -> str:
+        return self.dialect.prefix + path.format(dag=quote(dag_id, safe=""))
 
     def _runs_path(self, dag_id: str) -> str:
-        return self.dag_path(dag_id) + "/dagRuns"
+        return self._path(self.dialect.runs, dag_id)
 
     def _run_path(self, dag_id: str, run_id: str) -> str:
         return f"{self._runs_path(dag_id)}/{quote(run_id, safe='')}"
 
-    def _list_path(self) -> str:
-        return self._dialect.prefix + "/dags/~/dagRuns/list"
-
-    def _as_runs(self, received: Mapping[str, Any]) -> tuple[list[Run], int]:
+    def _list(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
+        received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)
         return [self._as_run(run) for run in received["dag_runs"]], int(received["total_entries"])
 
+    def _look(self, dag_id: str, run_id: str) -> Run:
+        """The run, asked for once; a missing one is a CallFailed that is ``missing``."""
+        key = self.dialect.run_key
+        if self.dialect.has_run_path:
+            return self._as_run(self._call("GET", self._run_path(dag_id, run_id), key))
+        path = self._runs_path(dag_id)
+        for document in self._listed(path):
+            if document.get(key) == run_id:
+                return self._as_run(document)
+        nothing = Answer(404, {"Content-Type": "application/json"}, b'{"error": "Dag id has no run of that id"}')
+        raise CallFailed("GET", path, nothing, dialect=self.dialect)
+
+    def _listed(self, path: str) -> Sequence[Mapping[str, Any]]:
+        """Runs, asked for once."""
+        received = self._call("GET", path, "dag_runs" if self.dialect.has_run_path else _ITEMS)
+        runs: Sequence[Mapping[str, Any]] = received["dag_runs" if self.dialect.has_run_path else _ITEMS]
+        return runs
+
     def _as_run(self, document: Mapping[str, Any]) -> Run:
+        page = self.dialect.run_page(document)
         return Run(
             dag_id=document["dag_id"],
-            run_id=document[_RUN_KEY],
-            state=document["state"],
-            conf=document.get("conf") or {},
+            run_id=document[self.dialect.run_key],
+            state=document.get("state"),
+            conf=document["conf"] or {} if "conf" in document else None,
             logical_date=document.get("logical_date") or document.get("execution_date"),
             start_date=document.get("start_date"),
             end_date=document.get("end_date"),
             note=document.get("note"),
-            url=self.http.base + self._dialect.run_page(document),
+            url=page and self.base + page,
         )
 
     def _as_failed_task(self, path: str, task: Mapping[str, Any], with_log: bool) -> FailedTask:
@@ -319,56 +618,117 @@ class Api:
         return FailedTask(task["task_id"], map_index, task["state"], number, log)
 
     def _end_of_log(self, path: str) -> list[str] | None:
+        """The last lines of a log, or None: it adds to what is known already, and must not stand in its way."""
+        media_type, only_end, lines_of = self.dialect.log
         try:
-            answer = self.http.send("GET", path, headers={"Accept": "text/plain"}, only_end=_LOG_BYTES)
-        except NoAnswer:
-            return None  # the log adds to what is known already
-        return answer.text.strip().splitlines()[-_LOG_LINES:] if answer.status == 200 else None
+            answer = self.http.send("GET", path, headers={"Accept": media_type}, only_end=only_end)
+        except (NoAnswer, NoToken):
+            return None
+        return lines_of(answer)[-_LOG_LINES:] if answer.status == 200 else None
 
-    def _ask(self, path: str, key: str) -> dict[str, Any]:
-        return self._patiently(lambda: self._call("GET", path, key))
+    def _ask(self, path: Callable[[], str], key: str) -> dict[str, Any]:
+        return self._patiently(lambda: self._call("GET", path(), key))
 
-    def _patiently(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _patiently(self, call: Callable[[], _Result]) -> _Result:
         """Repeat a call that may safely be repeated."""
         patience = self.patience()
         while True:
             try:
-                return call()
+                return self._identifying(call)
             except CallFailed as failure:
                 if not failure.another_try(patience):
                     raise
 
+    def _identifying(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call once, and once more if the server turns out to speak another generation."""
+        try:
+            return call()
+        except CallFailed as failure:
+            if self._certain or not self._speaks_other_than(failure):
+                raise
+        return call()
+
+    def _speaks_other_than(self, failure: CallFailed) -> bool:
+        """Whether the server speaks another generation than the one whose call failed; then so does this object."""
+        answer = failure.answer
+        if answer is None or not failure.foreign or answer.passing or 300 <= answer.status < 400:
+            return False
+        with self._lock:
+            if self.dialect is failure.dialect:
+                try:
+                    server = identify(self.stranger)
+                except NoAnswer as trouble:
+                    raise CallFailed("GET", failure.path, trouble=trouble, dialect=failure.dialect) from None
+                if server.generation is None:
+                    return False
+                self._certain = True
+                self._speak(DIALECTS[server.generation])
+            return self.dialect is not failure.dialect
+
+    def _speak(self, dialect: Dialect) -> None:
+        login: Login = getattr(self.logins, dialect.login)
+        self.http = self.stranger if self.logins is NOBODY else self.stranger.with_login(login)
+        self.dialect = dialect
+
     def _call(self, method: str, path: str, key: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One call, once. ``key`` is what Airflow's answer to it always holds, and anybody else's hardly."""
+        """One call, once. ``key`` is what Airflow's answer to it always holds, and anybody else's hardly.
+
+        Where a token is no longer taken, there is one new login.
+        """
+        dialect = self.dialect
+        login = self.logins.token if dialect.login == "token" else None
+        sent = login.token if isinstance(login, TokenLogin) else None
         try:
             answer = self.http.send(method, path, document=document)
+            if sent is not None and isinstance(login, TokenLogin) and _is_token_refused(answer):
+                login.forget(sent)
+                answer = self.http.send(method, path, document=document)
         except NoAnswer as trouble:
-            raise CallFailed(method, path, trouble=trouble) from None
-        received = answer.document
+            raise CallFailed(method, path, trouble=trouble, dialect=dialect) from None
+        except NoToken as none:
+            raise CallFailed("POST", TOKEN_PATH, none.answer, none.trouble, dialect) from None
+        received = _object(answer)
         if answer.status != 200 or received is None or key not in received:
-            raise CallFailed(method, path, answer=answer)
+            raise CallFailed(method, path, answer=answer, dialect=dialect)
+        self._certain = True
         return received
 
 
-def is_missing(answer: Answer | None) -> bool:
-    """Whether Airflow itself says that there is no such DAG or run: not a wrong path, not something in front."""
-    if answer is None or answer.status != 404:
-        return False
-    problem = problem_of(answer)
-    return problem is not None and problem.get("type") != "about:blank"
+# What a JSON list is called that stands where other generations have an object.
+_ITEMS = ""
 
 
-def problem_of(answer: Answer) -> dict[str, Any] | None:
-    """The problem document (RFC 7807) by which the stable API refuses, or None if the answer is none."""
-    return answer.document if answer.content_type == "application/problem+json" else None
+def _object(answer: Answer) -> dict[str, Any] | None:
+    """The JSON object of an answer, and a list as the only item of one."""
+    if answer.document is None and answer.content_type == "application/json":
+        try:
+            items = json.loads(answer.body)
+        except ValueError:
+            return None
+        return {_ITEMS: items} if isinstance(items, list) else None
+    return answer.document
 
 
-def identify(http: Http) -> Server:
-    """Find out what stands at ``http.base`` from what is answered without a login.
+def _is_token_refused(answer: Answer) -> bool:
+    """Whether this is how Airflow 3 answers to a token that is over, or that it knows no more."""
+    return answer.status == 401 or (answer.status == 403 and "Invalid JWT token" in answer.text)
 
-    Asks the newest generation first: where v1 has been tried already, this is the likely one. Raises NoAnswer.
-    """
-    stranger = http.with_login(NoLogin())
+
+def same_moment(one: str, other: str) -> bool:
+    """Whether two dates in ISO 8601 with a timezone are the same one."""
+    return parsed_date(one) == parsed_date(other)
+
+
+def parsed_date(text: str) -> datetime:
+    """ISO 8601 as Python 3.8 reads it, and with Z, which it does not. Raises ValueError."""
+    return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
+
+
+# --- what stands at an address ----------------------------------------------------------------
+
+
+def identify(stranger: Http) -> Server:
+    """Find out what stands at an address from what is answered without a login. Raises NoAnswer."""
     for generation in ("v2", "v1"):
         document = stranger.send("GET", f"/api/{generation}/version").document
         if document and "version" in document:
@@ -387,23 +747,62 @@ def connect(options: Mapping[str, Any]) -> Api:
     timeout = options["timeout"]
     if not 0 < timeout < float("inf"):
         raise AirflowError(f"timeout is {timeout}: it must be a number of seconds above 0.")
-    username, password = options["username"] or None, options["password"] or None
-    if (username is None) != (password is None):
-        raise AirflowError("username and password belong together: give both, or none.")
-    base = base_url(options["url"])
-    login: BasicLogin | KerberosLogin | None = BasicLogin(username, password) if username and password else None
-    if options["kerberos"]:
-        if login:
-            raise AirflowError(
-                "kerberos and username are two logins: give one of them. AIRFLOW_API_USERNAME in the environment "
-                "counts as username."
-            )
-        login = KerberosLogin(options["kerberos_hostname"] or urlsplit(base).hostname or "")
     verify: bool | str = options["validate_certs"]
     if verify and options["ca_path"]:
         verify = _existing("ca_path", options["ca_path"])
-    http = Http(base, login or NoLogin(), timeout, verify, _client_certificate(options))
-    return Api(http, login)
+    stranger = Http(
+        base_url(options["url"]),
+        NoLogin(),
+        timeout,
+        verify,
+        _client_certificate(options),
+        headers=_headers(options["headers"] or {}),
+    )
+    logins = _logins(options, stranger)
+    generation = options["api_version"]
+    if generation != "auto":
+        return Api(stranger, logins, DIALECTS[generation])
+    # Who has a token ready has it from Airflow 3; for anybody else nothing is lost by trying Airflow 2 first, whose
+    # requests are dear, while those to Airflow 3 are cheap.
+    return Api(stranger, logins, V2 if options["token"] else V1, certain=False)
+
+
+def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
+    username, password, token = (options[name] or None for name in ("username", "password", "token"))
+    if (username is None) != (password is None):
+        raise AirflowError("username and password belong together: give both, or none.")
+    if options["kerberos"]:
+        if username or token:
+            raise AirflowError(
+                "kerberos is one login, and username or token another: give one of them. AIRFLOW_API_USERNAME and "
+                "AIRFLOW_API_TOKEN in the environment count as username and token."
+            )
+        ticket = KerberosLogin(options["kerberos_hostname"] or urlsplit(stranger.base).hostname or "")
+        return Logins(ticket, ticket, service=ticket.service)
+    if token and username:
+        raise AirflowError(
+            "There is a token, and a username too: give one of them, and look for the other in the task, in "
+            "module_defaults and in the environment variables AIRFLOW_API_TOKEN and AIRFLOW_API_USERNAME."
+        )
+    if (token or username) and any(name.lower() == "authorization" for name in options["headers"] or {}):
+        raise AirflowError("headers holds Authorization, which is where the login has its place: give one of them.")
+    if token:
+        bearer = BearerLogin(token)
+        return Logins(bearer, bearer)
+    if username and password:
+        basic = BasicLogin(username, password)
+        return Logins(basic, TokenLogin(stranger, username, password), username, basic)
+    return NOBODY
+
+
+def _headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Raises AirflowError, without the value, for what cannot stand in a header."""
+    for name, value in headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise AirflowError(f"headers holds {name!r}, and that is no name for a header.")
+        if isinstance(value, (dict, list)) or not str(value).isascii() or not str(value).isprintable():
+            raise AirflowError(f"The value of {name} in headers must be one line of ASCII characters.")
+    return {name: str(value) for name, value in headers.items()}
 
 
 def _client_certificate(options: Mapping[str, Any]) -> str | tuple[str, str] | None:

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import base64
+import threading
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, NoAnswer
 
 if TYPE_CHECKING:
     import requests
-    from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http
+    from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, Login
 
 _FORM = "/login/"
+TOKEN_PATH = "/auth/token"
 
 
 class NoLogin:
@@ -50,6 +52,87 @@ class BasicLogin:
     def try_form(self, http: Http) -> FormLogin:
         """Log in with the same pair by the form of Airflow's web interface, once."""
         return _log_in_by_form(http, self.username, self._password)
+
+
+class BearerLogin:
+    """A ready token with every request. Raises AirflowError where it cannot be sent."""
+
+    def __init__(self, token: str) -> None:
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise AirflowError("token holds characters that no token has: give it without blanks and line breaks.")
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = "Bearer " + self._token
+        return request
+
+
+class NoToken(Exception):
+    """The server gave no token for a username and a password: its ``answer``, or the ``trouble`` to get one."""
+
+    def __init__(self, answer: Answer | None = None, trouble: NoAnswer | None = None) -> None:
+        super().__init__(f"no token: {trouble if answer is None else answer.status}")
+        self.answer = answer
+        self.trouble = trouble
+
+
+class TokenLogin:
+    """Username and password against a token, as Airflow 3 gives it, and that token with every request.
+
+    It is asked for by the first request, through ``http``, which logs in nowhere. A request raises NoToken if none is
+    given.
+    """
+
+    def __init__(self, http: Http, username: str, password: str) -> None:
+        self._http = http
+        self._pair = {"username": username, "password": password}
+        self._token: str | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        with self._lock:
+            if self._token is None:
+                self._token = self._given()
+            return BearerLogin(self._token)(request)
+
+    @property
+    def token(self) -> str | None:
+        """The newest one; None before the first request."""
+        return self._token
+
+    def forget(self, token: str) -> None:
+        """Ask for another one next time, if this is still the newest."""
+        with self._lock:
+            if self._token == token:
+                self._token = None
+
+    def _given(self) -> str:
+        try:
+            answer = self._http.send("POST", TOKEN_PATH, document=self._pair)
+        except NoAnswer as trouble:
+            raise NoToken(trouble=trouble) from None
+        token = (answer.document or {}).get("access_token")
+        if answer.status not in (200, 201) or not isinstance(token, str):
+            raise NoToken(answer)
+        return token
+
+
+class Logins(NamedTuple):
+    """One caller, in each of the ways in which generations of the API know one.
+
+    ``basic`` is what requests to Airflow 1.10 and 2 are given, ``token`` those to Airflow 3. ``form`` is what the web
+    interface's login form can be tried with, where there is a password. ``username`` is None for who has no name here.
+    ``service`` is what a Kerberos ticket is for.
+    """
+
+    basic: Login
+    token: Login
+    username: str | None = None
+    form: BasicLogin | None = None
+    service: str | None = None
+
+
+NOBODY = Logins(NoLogin(), NoLogin())
 
 
 class FormLogin(NamedTuple):

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Callable, Iterator, Mapping, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, Run
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Patience
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Dags, Order, Trigger, parsed
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Dags, Order, Trigger
 from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause
 
 CONNECTIONS = 4
@@ -193,7 +193,8 @@ class Batch:
             runs, total = self._api.look_at_ended(dag_ids, self._since.isoformat(), offset)
             for run in runs:
                 self._end(pending, run)
-                latest = max(latest, parsed(str(run.end_date)) - _MARGIN)
+                if run.end_date:
+                    latest = max(latest, parsed_date(run.end_date) - _MARGIN)
             offset += len(runs) or total
         self._since = latest
         if pending and idle % _IDLE_LOOKS == _IDLE_LOOKS - 1:

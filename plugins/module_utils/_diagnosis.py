@@ -14,12 +14,11 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+    DIALECTS,
     PATIENCE,
     CallFailed,
     FailedTask,
     Server,
-    is_missing,
-    problem_of,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, NoAnswer
@@ -46,6 +45,7 @@ class Observed(NamedTuple):
     dag_id: str
     username: str | None
     failure: CallFailed
+    has_token: bool = False  # a ready one instead of a username and a password
     server: Server | None = None
     stranger: int | None = None
     known: int | None = None
@@ -88,20 +88,26 @@ def other_run(keys: Sequence[str], logical_date: str | None) -> Diagnosis:
     )
 
 
-def date_taken(logical_date: str, run_id: str | None) -> Diagnosis:
+def date_taken(logical_date: str, run_id: str | None, status: int | None) -> Diagnosis:
     """Airflow keeps at most one run of a logical date."""
     other = f"run {run_id!r}" if run_id else "another run"
     named = f" {run_id!r}" if run_id else ""
     return Diagnosis(
         f"{other} of this DAG has the logical date {logical_date} already",
-        "Airflow answered 409 and has no run of the wanted id.",
+        f"Airflow answered {status} and has no run of the wanted id.",
         f"Choose another logical_date or leave it out, or ask for that run by run_id{named}.",
-        409,
+        status,
     )
 
 
-def failed_run(url: str | None, tasks: Sequence[FailedTask]) -> Diagnosis:
-    """The run ended, and not well."""
+def failed_run(url: str | None, tasks: Sequence[FailedTask] | None) -> Diagnosis:
+    """The run ended, and not well. ``tasks`` is None where those that failed could not be asked for."""
+    if tasks is None:
+        return Diagnosis(
+            "Airflow says that the run failed, and its tasks could not be asked for",
+            "The run's state is 'failed'.",
+            f"Look at {url}." if url else "Look at it in the web interface.",
+        )
     names = sorted({task.task_id for task in tasks})
     cause = "no task of it failed: it ran out of time, or somebody marked it"
     if names:
@@ -154,11 +160,11 @@ def diagnose(seen: Observed) -> Diagnosis:
     answer = seen.failure.answer
     if 300 <= answer.status < 400:
         return _redirect(seen, answer)
-    if problem_of(answer) is None:
+    if seen.failure.foreign:
         return _not_from_the_api(seen, answer)
     if answer.status in (401, 403):
-        return _refused(seen, answer)
-    if is_missing(answer):
+        return _REFUSED[seen.failure.dialect.generation](seen, answer)
+    if seen.failure.missing:
         return _missing(seen)
     return _problem(seen, answer)
 
@@ -216,8 +222,9 @@ def _redirect(seen: Observed, answer: Answer) -> Diagnosis:
 
 
 def _not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
-    """What refused is not the stable API: another generation, something in front, or no Airflow at all."""
+    """What refused is not that API: another generation, something in front, or no Airflow at all."""
     server = seen.server or Server(None, None)
+    spoken = seen.failure.dialect
     evidence = f"{_call(seen)} answered {_received(answer)}."
     if answer.passing:
         return Diagnosis(
@@ -226,25 +233,34 @@ def _not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
             "See whether the webserver runs, and the logs of what stands in front of it.",
             answer.status,
         )
-    if server.generation in ("v2", "experimental"):
-        name = f"Airflow {server.release}" if server.release else "an Airflow 1.10"
+    if server.generation and server.generation != spoken.generation:
+        there = f"Airflow {server.release}" if server.release else f"an {DIALECTS[server.generation].releases}"
         return Diagnosis(
-            f"the server is {name}, and this version of the collection speaks only the API of Airflow 2 (/api/v1)",
+            f"the server is {there}, and has no API of the generation {spoken.generation}",
             evidence,
-            "Use a release of fleetops.airflow that speaks its API.",
+            f"Set api_version to {server.generation}, or to auto.",
             answer.status,
         )
-    if server.generation == "v1" and answer.status >= 500:
+    if server.generation and seen.failure.at_login:
+        return Diagnosis(
+            "the server gives no token for a username and a password: its auth manager has no such login",
+            f"{evidence} Airflow {server.release} is there.",
+            "Give a token that you have from elsewhere as token; or run fleetops.airflow.airflow_api_auth with "
+            "auth_manager fab on the Airflow host.",
+            answer.status,
+        )
+    name = f"Airflow {server.release}" if server.release else spoken.releases
+    if server.generation and answer.status >= 500:
         return Diagnosis(
             "the webserver failed while it handled the request",
-            f"{evidence} Airflow {server.release} is there.",
+            f"{evidence} {name} is there.",
             "The webserver's log has the exception.",
             answer.status,
         )
-    if server.generation == "v1":
+    if server.generation:
         return Diagnosis(
             "something in front of Airflow refuses the request",
-            f"{evidence} Airflow {server.release} answers its version there, but never in this way.",
+            f"{evidence} {name} is there, but never answers in this way.",
             "Let that proxy or gateway pass the API's paths with their Authorization header.",
             answer.status,
         )
@@ -264,13 +280,13 @@ def _not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
 
 
 def _missing(seen: Observed) -> Diagnosis:
-    evidence = f"{_call(seen)} answered 404."
+    evidence = f"{_call(seen)} answered {seen.failure.status}."
     if seen.import_errors:
         return Diagnosis(
             "Airflow has no such DAG, and files that it cannot import",
             f"{evidence} Import errors are in {', '.join(seen.import_errors)}.",
             "Mend that file if the DAG is in one of them (the web interface shows the errors); else correct dag_id.",
-            404,
+            seen.failure.status,
         )
     if seen.import_errors is not None:
         evidence += " No file has an import error."
@@ -278,14 +294,13 @@ def _missing(seen: Observed) -> Diagnosis:
         "Airflow has no such DAG",
         evidence,
         "Correct dag_id. If its file was deployed just now, wait until the scheduler has read it.",
-        404,
+        seen.failure.status,
     )
 
 
 def _problem(seen: Observed, answer: Answer) -> Diagnosis:
     """Airflow refuses what was sent, or fails, and says itself why."""
-    problem = problem_of(answer) or {}
-    said = _clean(str(problem.get("detail") or problem.get("title") or ""), seen.private)
+    said = _clean(seen.failure.said or "", seen.private)
     evidence = f"{_call(seen)} answered {answer.status}: {said}"
     if answer.status == 400 and "'note'" in said:
         return Diagnosis("this release does not know notes", evidence, "Leave note out: it came with Airflow 2.5.", 400)
@@ -304,13 +319,86 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
 
 _API_AUTH = (
     "Run fleetops.airflow.airflow_api_auth with backends {backends} on the Airflow host, or the role "
-    "fleetops.airflow.api_auth."
+    "fleetops.airflow.api_auth: it also tells if an environment variable beats the file, and restarts what has not "
+    "read it."
 )
 _SERVICE_USER = "Correct username and password, or let the role fleetops.airflow.api_auth create a user for the API."
 _HEADER_LOST = "a proxy in front removes the Authorization header"
 
 
-def _refused(seen: Observed, answer: Answer) -> Diagnosis:
+def _refused_v2(seen: Observed, answer: Answer) -> Diagnosis:
+    """Airflow 3: wrong login, no login, a token that is over or not of this server, or a role that is too low."""
+    status, said = answer.status, _clean(seen.failure.said or "", seen.private)
+    evidence = f"{_call(seen)} answered {status}: {said}."
+    if seen.server and seen.server.release:
+        evidence += f" The server is Airflow {seen.server.release}."
+    if seen.failure.at_login:
+        return Diagnosis(
+            f"the password is not that of {seen.username!r}, or there is no such active user",
+            evidence,
+            "Correct username and password. The simple auth manager makes its passwords itself and keeps them in "
+            "simple_auth_manager_passwords.json.generated on the Airflow host; with that of FAB, the role "
+            "fleetops.airflow.api_auth or 'airflow users create' makes a user.",
+            status,
+        )
+    if "expired" in said.lower():
+        return Diagnosis("the token has expired", evidence, "Give a new one, or username and password.", status)
+    if seen.username is None and not seen.has_token:
+        return Diagnosis(
+            "the API wants a token, and no login was given", evidence, "Give username and password, or a token.", status
+        )
+    if said == "Invalid JWT token" and seen.has_token:
+        return Diagnosis(
+            "the token is none that this server has signed, or its secret has changed since",
+            evidence,
+            "Give a new one from this very server, or username and password.",
+            status,
+        )
+    if said == "Invalid JWT token":
+        return Diagnosis(
+            "the server refuses a token that it has given a moment ago: several servers sign with different secrets",
+            evidence,
+            "Run fleetops.airflow.airflow_api_auth with one and the same jwt_secret on all hosts of this Airflow.",
+            status,
+        )
+    if status == 401:
+        return Diagnosis(
+            "the login does not reach Airflow: something in front of it removes the Authorization header",
+            evidence,
+            "Let the proxy in front of Airflow pass the Authorization header.",
+            status,
+        )
+    return _role(seen, evidence)
+
+
+def _refused_experimental(seen: Observed, answer: Answer) -> Diagnosis:
+    """Airflow 1.10: which backend is in force shows in what a stranger is told."""
+    status = answer.status
+    evidence = f"{_call(seen)} answered {status}; without a login it is answered {seen.stranger}."
+    api_auth = _API_AUTH.format(backends="[basic_auth]")
+    if seen.stranger == 403:
+        return Diagnosis("the API is closed to everybody (deny_all is in force)", evidence, api_auth, status)
+    if seen.username is None:
+        return Diagnosis("the API wants a login, and none was given", evidence, "Give username and password.", status)
+    if seen.stranger == 401 and status == 403:
+        return Diagnosis(
+            f"the password is not that of {seen.username!r}, or the API has no such user",
+            evidence,
+            "Correct username and password. The API of Airflow 1.10 has users of its own (PasswordUser): those of the "
+            "web interface with roles are others.",
+            status,
+        )
+    if seen.stranger == 401:
+        return Diagnosis(
+            "the login does not reach Airflow: something in front of it removes the Authorization header",
+            evidence,
+            "Let the proxy in front of Airflow pass the Authorization header.",
+            status,
+        )
+    return Diagnosis("it cannot be told from outside why the API refuses this call", evidence, api_auth, status)
+
+
+def _refused_v1(seen: Observed, answer: Answer) -> Diagnosis:
     """Which of: no login, role too low, basic_auth not in force, wrong login, header lost. Or unknown.
 
     The answers themselves do not tell: they are the same for most of these, byte by byte.
@@ -321,7 +409,15 @@ def _refused(seen: Observed, answer: Answer) -> Diagnosis:
     api_auth = _API_AUTH.format(backends=backends)
     challenged = _challenges(answer)
 
-    if seen.username is None:
+    if seen.has_token and not login_shows(seen):
+        return Diagnosis(
+            "the token is not taken: Airflow 2 itself gives none and takes none, so it is for something in front of it "
+            "or of another kind",
+            evidence,
+            "Give username and password.",
+            status,
+        )
+    if seen.username is None and not seen.has_token:
         return Diagnosis("the API wants a login, and none was given", evidence, "Give username and password.", status)
     if status == 403 and login_shows(seen):
         return _role(seen, evidence)
@@ -374,12 +470,16 @@ def _unknown_refusal(seen: Observed, status: int, evidence: str, challenged: boo
     return Diagnosis(f"it cannot be told from outside which it is: {listed}", evidence, api_auth, status)
 
 
+_REFUSED = {"v1": _refused_v1, "v2": _refused_v2, "experimental": _refused_experimental}
+
+
 def _role(seen: Observed, evidence: str) -> Diagnosis:
     what = "trigger" if seen.failure.method != "GET" else "read"
+    who = repr(seen.username) if seen.username else "whom the token is for"
     return Diagnosis(
-        f"the login is right, but the role of {seen.username!r} does not allow to {what} this DAG",
+        f"the login is right, but the role of {who} does not allow to {what} this DAG",
         evidence,
-        f"Give {seen.username!r} the role User or Op, or one that can read and edit the DAG and create DAG runs.",
+        f"Give {who} the role User or Op, or one that can read and edit the DAG and create DAG runs.",
         seen.failure.status,
     )
 
@@ -402,7 +502,7 @@ def _challenges(answer: Answer) -> bool:
 
 def release_of(answer: Answer) -> str | None:
     """The release that wrote a problem document: its type leads to that release's documentation."""
-    found = re.search(r"/apache-airflow/(\d+\.\d+[^/]*)/", str((problem_of(answer) or {}).get("type")))
+    found = re.search(r"/apache-airflow/(\d+\.\d+[^/]*)/", str((answer.document or {}).get("type")))
     return found.group(1) if found else None
 
 
@@ -454,7 +554,7 @@ def refused_ticket(seen: Observed, service: str) -> Diagnosis | None:
             "Give the user the role User or Op; see public_role of fleetops.airflow.airflow_api_auth_info.",
             403,
         )
-    if problem_of(answer) is not None:
+    if not seen.failure.foreign:
         return None
     return Diagnosis(
         "the webserver failed while it handled the ticket: it does so where no user of Airflow is called like the "

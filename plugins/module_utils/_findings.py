@@ -11,15 +11,8 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
-    Api,
-    CallFailed,
-    Server,
-    identify,
-    is_missing,
-    problem_of,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, Server, identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NOBODY, NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import (
     Diagnosis,
     Observed,
@@ -29,48 +22,61 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import
     release_of,
     tells_by_itself,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, NoAnswer
-from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos_login import KerberosLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer
 
 
 def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] = ()) -> Diagnosis:
     """Why a call about this DAG failed. ``private``: texts that must not be repeated from an answer."""
-    username = api.login.username if isinstance(api.login, BasicLogin) else None
-    seen = Observed(api.http.base, dag_id, username, failure, private=private)
+    logins = api.logins
+    has_token = not (logins is NOBODY or logins.username or logins.service)
+    seen = Observed(api.base, dag_id, logins.username, failure, has_token=has_token, private=private)
     answer = failure.answer
     if answer is None or 300 <= answer.status < 400:
         return diagnose(seen)
-    if isinstance(api.login, KerberosLogin):
-        refused = refused_ticket(seen, api.login.service)
+    if logins.service:
+        refused = refused_ticket(seen, logins.service)
         if refused:
             return refused
-    if problem_of(answer) is None:
-        return diagnose(seen._replace(server=_identified(api.http)))
-    if is_missing(answer):
+    if failure.foreign:
+        return diagnose(seen._replace(server=_identified(api.stranger)))
+    if failure.missing:
         return diagnose(seen._replace(import_errors=_import_errors(api)))
-    if answer.status in (401, 403):
-        seen = seen._replace(server=Server("v1", release_of(answer)))
-        return diagnose(_compared(api, seen))
-    return diagnose(seen)
+    if answer.status not in (401, 403):
+        return diagnose(seen)
+    return diagnose(_LOOK_FURTHER[failure.dialect.generation](api, seen, answer))
 
 
-def _compared(api: Api, seen: Observed) -> Observed:
+def _look_further_v2(api: Api, seen: Observed, _answer: Answer) -> Observed:
+    """Airflow 3 says clearly what it refuses; only its release is not told."""
+    return seen._replace(server=_identified(api.stranger))
+
+
+def _look_further_experimental(api: Api, seen: Observed, _answer: Answer) -> Observed:
+    """What a stranger is told shows which backend is in force."""
+    return seen._replace(server=Server("experimental", None), stranger=_status(api.stranger, seen.failure.path))
+
+
+def _look_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
     """The refused call beside the same one by a stranger, and by the same user in a web session."""
     path = seen.failure.path if seen.failure.method == "GET" else api.dag_path(seen.dag_id)
     seen = seen._replace(
-        stranger=_status(api.http.with_login(NoLogin()), path),
+        server=Server("v1", release_of(answer)),
+        stranger=_status(api.stranger, path),
         known=seen.failure.status if seen.failure.path == path else _status(api.http, path),
     )
-    if not isinstance(api.login, BasicLogin) or tells_by_itself(seen) or login_shows(seen):
+    if api.logins.form is None or tells_by_itself(seen) or login_shows(seen):
         return seen
-    login = api.login.try_form(api.http)
+    login = api.logins.form.try_form(api.stranger)
     if not login.accepted or login.session is None:
         return seen._replace(form=login.accepted, form_trouble=login.why_not or None)
     return seen._replace(
         form=True,
         may_read=_may_read(login.session, path),
-        may_trigger=_may_trigger(api.impatient(login.session), seen.dag_id),
+        may_trigger=_may_trigger(api.impatient(NOBODY, login.session), seen.dag_id),
     )
+
+
+_LOOK_FURTHER = {"v1": _look_further_v1, "v2": _look_further_v2, "experimental": _look_further_experimental}
 
 
 def _may_read(session: Http, path: str) -> bool | None:
@@ -89,13 +95,13 @@ def _may_trigger(api: Api, dag_id: str) -> bool | None:
 def _status(http: Http, path: str) -> int | None:
     try:
         return http.send("GET", path).status
-    except NoAnswer:
+    except (NoAnswer, NoToken):
         return None
 
 
-def _identified(http: Http) -> Server | None:
+def _identified(stranger: Http) -> Server | None:
     try:
-        return identify(http)
+        return identify(stranger)
     except NoAnswer:
         return None
 

@@ -172,7 +172,7 @@ class Http:
 
     ``base`` is what base_url() returns; ``verify`` is True, False or the path of certificates; ``cert`` is
     None, a file, or a pair of files (certificate, key). Cookies are kept from one request to the next only
-    with ``keep_cookies``.
+    with ``keep_cookies``. ``headers`` go with every request.
     """
 
     def __init__(
@@ -183,6 +183,7 @@ class Http:
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
         keep_cookies: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base = base
         self._login = login
@@ -190,11 +191,12 @@ class Http:
         self._verify = verify
         self._cert = cert
         self._keep_cookies = keep_cookies
+        self._headers = dict(headers or {})
         self._session: requests.Session | None = None
 
     def with_login(self, login: Login, keep_cookies: bool = False) -> Http:
         """The same server, with another login and no cookie."""
-        return Http(self.base, login, self._timeout, self._verify, self._cert, keep_cookies)
+        return Http(self.base, login, self._timeout, self._verify, self._cert, keep_cookies, self._headers)
 
     def send(
         self,
@@ -210,7 +212,7 @@ class Http:
 
         ``only_end``: keep only so many of the last bytes of the body. Raises NoAnswer.
         """
-        sent_headers = dict({"Accept": "application/json"}, **(headers or {}))
+        sent_headers = {**self._headers, "Accept": "application/json", **(headers or {})}
         body: bytes | Mapping[str, str] | None = form
         if document is not None:
             sent_headers["Content-Type"] = "application/json"

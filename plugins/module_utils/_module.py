@@ -19,9 +19,11 @@ API_ARGUMENTS: dict[str, Any] = {
     "url": {"type": "str", "required": True, "aliases": ["api_url"], "fallback": (env_fallback, ["AIRFLOW_API_URL"])},
     "username": {"type": "str", "fallback": (env_fallback, ["AIRFLOW_API_USERNAME"])},
     "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AIRFLOW_API_PASSWORD"])},
+    "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AIRFLOW_API_TOKEN"])},
     "kerberos": {"type": "bool", "default": False},
     "kerberos_hostname": {"type": "str"},
-    "api_version": {"type": "str", "choices": ["auto", "v1"], "default": "auto"},
+    "headers": {"type": "dict", "no_log": True},
+    "api_version": {"type": "str", "choices": ["auto", "experimental", "v1", "v2"], "default": "auto"},
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},
     "client_cert": {"type": "path"},
@@ -95,8 +97,18 @@ def take_options(module: AnsibleModule, sections: dict[str, Any]) -> dict[str, A
     return taken
 
 
-def hide_login_in_url(module: AnsibleModule) -> None:
-    """Keep a login that somebody wrote into url out of the invocation that Ansible reports."""
+def api_options(module: AnsibleModule) -> dict[str, Any]:
+    """The parameters of a module with API_ARGUMENTS, which then no longer shows what nobody is to read.
+
+    That is the values of ``headers``, and a login that somebody wrote into ``url``.
+    """
+    options = dict(module.params)
     for name in ("url", "api_url"):
         if "@" in (module.params.get(name) or ""):
-            module.params[name] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+            module.params[name] = HIDDEN
+    headers = options["headers"] or {}
+    module.params["headers"] = dict.fromkeys(headers, HIDDEN)
+    # Ansible blanks them wherever they stand, and one such as "1" would spoil every text.
+    secrets = {options["password"], options["token"]}
+    module.no_log_values -= {str(value) for value in headers.values() if len(str(value)) < 4} - secrets
+    return options

@@ -27,6 +27,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     FailedTask,
     NewRun,
     Run,
+    parsed_date,
+    same_moment,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -122,7 +124,7 @@ class Dags:
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler start runs of this DAG."""
         with self._lock:
-            self._api.unpause(dag_id)
+            self._api.set_paused(dag_id, False)
             self._known[dag_id] = self._known[dag_id]._replace(is_paused=False)
 
 
@@ -154,7 +156,7 @@ class Trigger:
         self.changed = False
         self.in_doubt = False
         self.run: Run | None = None
-        self.failed_tasks: list[FailedTask] = []
+        self.failed_tasks: list[FailedTask] | None = []  # None if they cannot be told
 
     def place(self, check_mode: bool = False) -> Run:
         """Make the run exist, and return it. In check mode only look whether that would go well."""
@@ -201,7 +203,7 @@ class Trigger:
         if run is not None:
             known["dag_run"] = run._asdict()
         if self.order.waits:
-            known["failed_tasks"] = [task._asdict() for task in self.failed_tasks]
+            known["failed_tasks"] = [task._asdict() for task in self.failed_tasks or []]
             known["timed_out"] = False
         return known
 
@@ -234,16 +236,16 @@ class Trigger:
             except CallFailed as failure:
                 doubt = self.in_doubt
                 self.in_doubt = doubt or failure.maybe_done
-                if failure.status == 409 or self.in_doubt:
+                if failure.taken or self.in_doubt:
                     run = self._api.run(new.dag_id, new.run_id)
                     if run is not None:
                         return self._settled(run, self.in_doubt)
                     if failure.status == 500:
                         self.in_doubt = doubt  # Airflow itself is done with that request, and the run is not there
-                if failure.status == 409 and new.logical_date is not None:
-                    raise self._date_taken(new.logical_date) from None
-                # A 409 without a date: Airflow took the moment, and somebody else had the same one.
-                if not (patience.pause() if failure.status == 409 else failure.another_try(patience)):
+                if new.logical_date is not None:
+                    self._check_date_free(new.logical_date, failure)
+                # Taken without a date: Airflow took the moment, and somebody else had the same one.
+                if not (patience.pause() if failure.taken else failure.another_try(patience)):
                     raise
 
     def _settled(self, run: Run, created: bool) -> tuple[Run, bool]:
@@ -253,25 +255,28 @@ class Trigger:
     def _check_same(self, run: Run) -> None:
         """Whether a run that was there already is the one that is asked for."""
         new = self._new
-        keys = _differing_keys(run.conf or {}, new.conf) if new.conf is not None else []
-        date = new.logical_date if new.logical_date and not _same_moment(new.logical_date, run.logical_date) else None
+        keys = _differing_keys(run.conf, new.conf) if new.conf is not None and run.conf is not None else []
+        date = new.logical_date
+        if date and run.logical_date and same_moment(date, run.logical_date):
+            date = None
         if keys or date:
             raise self._failed(
                 f"Run {new.run_id!r} of DAG {new.dag_id!r}",
                 "exists already, but is another one than asked for",
-                diagnosis.other_run(keys, run.logical_date if date else None),
+                diagnosis.other_run(keys, (run.logical_date or "not set") if date else None),
             )
 
-    def _date_taken(self, logical_date: str) -> AirflowError:
+    def _check_date_free(self, logical_date: str, failure: CallFailed) -> None:
+        """Raise AirflowError if another run has the date: Airflow says so by 409, up to 2.0 it fails instead."""
+        if not (failure.taken or failure.status == 500):
+            return
         try:
             other = self._api.run_at(self._new.dag_id, logical_date)
         except CallFailed:
             other = None  # whose date it is helps, but is not the point
-        return self._failed(
-            f"DAG {self._new.dag_id!r}",
-            "was not triggered",
-            diagnosis.date_taken(logical_date, other.run_id if other else None),
-        )
+        if failure.taken or (other and other.run_id != self._new.run_id):
+            why = diagnosis.date_taken(logical_date, other.run_id if other else None, failure.status)
+            raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
 
     def _waited_for(self, run: Run) -> Run:
         begin = self._clock()
@@ -349,10 +354,10 @@ class Trigger:
         try:
             self.failed_tasks = self._api.failed_tasks(run.dag_id, str(run.run_id))
         except CallFailed:
-            pass  # that the run failed is known and says more
+            self.failed_tasks = None  # that the run failed is known and says more
 
     def _failed(self, subject: str, what: str, why: Diagnosis, **details: Any) -> AirflowError:
-        return diagnosis.error(f"{subject} on {self._api.http.base} {what}", why, **{**self.result(), **details})
+        return diagnosis.error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
 
 
 def _new_run_id() -> str:
@@ -363,7 +368,7 @@ def _new_run_id() -> str:
 def _aware(text: str) -> str:
     """A date with its timezone in the form that every release reads."""
     try:
-        date = parsed(text)
+        date = parsed_date(text)
     except ValueError:
         raise AirflowError(
             f"logical_date is {text!r}: write it in ISO 8601 with a timezone, such as 2026-01-31T08:00:00+00:00."
@@ -371,15 +376,6 @@ def _aware(text: str) -> str:
     if date.tzinfo is None:
         raise AirflowError(f"logical_date is {text!r}: add the timezone, such as {text.strip()}+00:00.")
     return date.isoformat()
-
-
-def parsed(text: str) -> datetime:
-    """ISO 8601 as Python 3.8 reads it, and with Z, which it does not."""
-    return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
-
-
-def _same_moment(one: str, other: str | None) -> bool:
-    return other is not None and parsed(one) == parsed(other)
 
 
 def _as_json(conf: dict[str, Any] | None) -> dict[str, Any] | None:

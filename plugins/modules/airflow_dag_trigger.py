@@ -16,7 +16,8 @@ description:
     sends again.
   - A call that is refused fails with a RV(ignore:diagnosis) that tells the cause and the remedy.
   - Everything that can be checked is checked before anything is sent.
-  - This version speaks the stable REST API of Airflow 2.
+  - Speaks the stable REST API of Airflow 2 and of Airflow 3, and the experimental one of Airflow 1.10, which can do
+    less. What it cannot do is said at the option.
 author:
   - fleetops.airflow contributors (@fleetops)
 extends_documentation_fragment:
@@ -28,8 +29,8 @@ attributes:
     details:
       - Logs in, and fails as a real run would if the DAG is missing or paused, or if the user may not trigger it.
       - To find out about the permission it sends a request that Airflow refuses for its content, and only after it has
-        looked at login, permission and DAG. Nothing is created; since release 2.10 Airflow notes the request in its
-        audit log.
+        looked at login and permission. Nothing is created; since release 2.10 Airflow notes the request in its audit
+        log. Airflow 1.10 would create a run, so there it is not sent; whoever may log in to that API may trigger.
       - It does not wait.
   diff_mode:
     support: none
@@ -52,7 +53,8 @@ options:
     description:
       - The configuration of the run, which its tasks read as C(dag_run.conf).
       - If O(run_id) exists already with another configuration, the module fails, and names the keys that differ, but no
-        values. Without O(conf) it takes the existing run as it is.
+        values. Without O(conf) it takes the existing run as it is. Airflow 1.10 does not tell the configuration of a
+        run, so there it is not compared.
       - It comes back in RV(dag_run.conf). If it holds secrets, set C(no_log) on the task.
     type: dict
   logical_date:
@@ -63,7 +65,7 @@ options:
     aliases: [execution_date]
   note:
     description:
-      - A note to keep with the run, of at most 1000 characters. Airflow 2.5 or later.
+      - A note to keep with the run, of at most 1000 characters. Airflow 2.5 or later; an error before that.
       - A run that exists already keeps the note it has.
     type: str
   runs:
@@ -239,15 +241,17 @@ dag_run:
       type: str
       sample: ansible__2026-01-31T08:00:00+00:00__1f0c5f6ad3b2
     state:
-      description: V(queued), V(running), V(success) or V(failed). V(null) in check mode for a run that would be made.
+      description:
+        - V(queued), V(running), V(success) or V(failed). V(null) in check mode for a run that would be made, and on
+          Airflow 1.10 for one that was made and not waited for.
       type: str
       sample: success
     conf:
-      description: Its configuration.
+      description: Its configuration. V(null) where it is not told, on Airflow 1.10.
       type: dict
       sample: {country: SE, full: true}
     logical_date:
-      description: Its logical date.
+      description: Its logical date. V(null) if it has none, as Airflow 3 allows.
       type: str
       sample: "2026-01-31T08:00:00.123456+00:00"
     start_date:
@@ -263,11 +267,13 @@ dag_run:
       type: str
       sample: Ordered by the release play
     url:
-      description: Its page in Airflow's web interface. V(null) in check mode for a run that would be made.
+      description:
+        - Its page in Airflow's web interface. V(null) in check mode for a run that would be made, and where it is not
+          told.
       type: str
       sample: https://airflow.example.com/dags/migrate_orders/grid?dag_run_id=ansible__2026-01-31T08%3A00%3A00
 failed_tasks:
-  description: The task instances that failed, at most 100. Empty if none did.
+  description: The task instances that failed, at most 100. Empty if none did, or if Airflow does not tell, as 1.10.
   returned: O(wait=true) without O(runs)
   type: list
   elements: dict
@@ -346,7 +352,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._findings import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     API_ARGUMENTS,
     API_RULES,
-    hide_login_in_url,
+    api_options,
     need_requests,
     run_module,
 )
@@ -355,8 +361,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trig
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Place the order or the orders, wait if asked, and explain what fails on the way."""
-    options = dict(module.params)
-    hide_login_in_url(module)
+    options = api_options(module)
     if options["runs"] is not None:
         return _many(options, module.check_mode)
     wanted = order(options)
@@ -407,7 +412,7 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _call_failed(api: Api, trigger: Trigger, why: Diagnosis) -> AirflowError:
-    return error(f"{_what_failed(trigger)} at {api.http.base}", why, **trigger.result())
+    return error(f"{_what_failed(trigger)} at {api.base}", why, **trigger.result())
 
 
 def _what_failed(trigger: Trigger) -> str:

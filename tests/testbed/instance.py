@@ -72,7 +72,7 @@ class Airflow:
     def start(self) -> None:
         """Start supervisord with all programs in a prepared home, and wait until the testbed's DAGs can be run."""
         self._run([self.installation.supervisor_bin / "supervisord", "-c", self.supervisord_conf], check=True)
-        self.wait_healthy()
+        self.wait_healthy(180)  # a first start compiles everything
         if len(self.programs) > 1:
             self.wait_dags(["hello", "fails", "slow", "paused"])
 
@@ -180,7 +180,7 @@ class Airflow:
         socket_path = self.home / "supervisor.sock"
         if len(os.fsencode(socket_path)) > 95:  # 107 is the kernel's limit; supervisord appends a dot and its pid
             raise TestbedError(f"{socket_path} is too long a path for a socket: use a folder nearer to the root.")
-        environment = ",".join(f'{name}="{value}"' for name, value in self._whole_environment().items())
+        environment = _as_environment(self._whole_environment())
         text = f"""\
 [unix_http_server]
 file={socket_path}
@@ -204,12 +204,30 @@ serverurl=unix://{socket_path}
 [program:{program}]
 command={shlex.quote(str(self.executable))} {arguments.format(port=self.port)}
 directory={self.home}
+environment={self._environment_of(program)}
 redirect_stderr=true
 stdout_logfile={self.home}/{program}.log
 killasgroup=true
 """
         self.supervisord_conf.write_text(text.replace("%", "%%"))
         self.supervisord_conf.chmod(0o600)
+
+    def _environment_of(self, program: str) -> str:
+        if program != "airflow-scheduler":
+            return ""
+        # A process for each of the 32 tasks that could run at once takes half a minute to start.
+        environment = {"AIRFLOW__CORE__PARALLELISM": "4"}
+        if self.installation.release.generation == "3":  # tasks report to the server, by default at port 8080
+            environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{self.url}/execution/"
+            environment["AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT"] = (
+                "60"  # by default 5 s, too short for a busy machine
+            )
+        return _as_environment(environment)
+
+
+def _as_environment(variables: Mapping[str, str]) -> str:
+    """As supervisord's configuration has them."""
+    return ",".join(f'{name}="{value}"' for name, value in variables.items())
 
 
 def free_port(preferred: int | None = None) -> int:

@@ -14,10 +14,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     Dag,
     NewRun,
     identify,
-    is_missing,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect as connect_api
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NOBODY, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, Patience
 from unit.plugins.scripted_server import Server, as_json, http, problem
@@ -50,7 +49,7 @@ def quick() -> Patience:
 
 @pytest.fixture
 def api(server: Server) -> Api:
-    return Api(Http(server.url, NoLogin()), None, patience=quick)
+    return Api(Http(server.url, NoLogin()), patience=quick)
 
 
 def failed(api: Api) -> CallFailed:
@@ -104,9 +103,9 @@ class TestCalls:
             api.create_run(NewRun("load", "r+1"))
         assert len(server.requests) == 1
 
-    def test_unpause(self, api: Api, server: Server) -> None:
+    def test_set_paused(self, api: Api, server: Server) -> None:
         server.otherwise = as_json({"is_paused": False})
-        api.unpause("load")
+        api.set_paused("load", False)
         (request,) = server.requests
         assert (request.method, request.target) == ("PATCH", "/api/v1/dags/load?update_mask=is_paused")
         assert json.loads(request.body) == {"is_paused": False}
@@ -124,7 +123,7 @@ class TestCalls:
         tasks = [{"task_id": f"t{number}", "map_index": number - 1, **common} for number in range(5)]
         server.replies = [as_json({"task_instances": tasks})]
         server.otherwise = http(200, "\n".join(f"line {number}" for number in range(50)) + "\n\n", "text/plain")
-        found = api.failed_tasks("load", "r")
+        found = api.failed_tasks("load", "r") or []
         assert [task.log is not None for task in found] == [True, True, True, False, False]
         assert found[0].log == [f"line {number}" for number in range(30, 50)]
         path = "/api/v1/dags/load/dagRuns/r/taskInstances"
@@ -138,7 +137,7 @@ class TestCalls:
     def test_a_log_that_cannot_be_read_is_left_out(self, api: Api, server: Server) -> None:
         task = {"task_id": "t", "state": "failed", "try_number": 1}
         server.replies = [as_json({"task_instances": [task]}), b""]
-        assert api.failed_tasks("load", "r")[0].log is None
+        assert [task.log for task in api.failed_tasks("load", "r") or []] == [None]
 
     def test_run_at(self, api: Api, server: Server) -> None:
         server.replies = [as_json({"dag_runs": [RUN]}), as_json({"dag_runs": []})]
@@ -205,7 +204,8 @@ class TestFailures:
         else:
             with pytest.raises(CallFailed) as caught:
                 api.run("load", "r")
-            assert not is_missing(caught.value.answer)
+            assert not caught.value.missing
+            assert caught.value.foreign
 
     @pytest.mark.parametrize(
         ("reply", "maybe_done"),
@@ -244,6 +244,8 @@ OPTIONS: dict[str, Any] = {
     "password": "pw",
     "kerberos": False,
     "kerberos_hostname": None,
+    "token": None,
+    "headers": None,
     "api_version": "auto",
     "validate_certs": True,
     "ca_path": None,
@@ -256,13 +258,12 @@ OPTIONS: dict[str, Any] = {
 class TestConnect:
     def test_sends_nothing(self) -> None:
         api = connect_api(OPTIONS)
-        assert api.http.base == "http://h:8080"
-        assert isinstance(api.login, BasicLogin)
-        assert api.login.username == "ada"
+        assert api.base == "http://h:8080"
+        assert api.logins.username == "ada"
 
     def test_empty_means_unset(self) -> None:
         options = {**OPTIONS, "username": "", "password": "", "ca_path": "", "client_cert": "", "client_key": ""}
-        assert connect_api(options).login is None
+        assert connect_api(options).logins is NOBODY
 
     @pytest.mark.parametrize(
         ("options", "hint"),

@@ -53,7 +53,7 @@ class BusyAirflow(FakeAirflow):
 
 def batch_on(airflow: FakeAirflow, *runs: dict[str, Any], **options: Any) -> Batch:
     clock = Clock()
-    api = Api(airflow, None, patience=lambda: Patience(30, clock, clock.sleep))
+    api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
     one = {"run_id": None, "conf": None, "logical_date": None, "note": None}
     return Batch(
         api, orders({**RUNS, **options, "runs": [{**one, "dag_id": "load", **run} for run in runs]}), clock, clock.sleep

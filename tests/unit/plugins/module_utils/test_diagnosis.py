@@ -125,8 +125,11 @@ def test_the_remedy_fits_the_release(release: str, backends: str) -> None:
     [
         (seen(page(200)), "what answers there is not Airflow"),
         (seen(page(404), server=Server(None, None)), "what answers there is not Airflow"),
-        (seen(page(404), server=Server("v2", "3.3.2")), "the server is Airflow 3.3.2, and this version"),
-        (seen(page(404), server=Server("experimental", None)), "the server is an Airflow 1.10, and this version"),
+        (
+            seen(page(404), server=Server("v2", "3.3.2")),
+            "the server is Airflow 3.3.2, and has no API of the generation v1",
+        ),
+        (seen(page(404), server=Server("experimental", None)), "the server is an Airflow 1.10, and has no API of"),
         (seen(page(500), server=Server("v1", "2.6.3")), "the webserver failed"),
         (seen(page(403), server=Server("v1", "2.6.3")), "something in front of Airflow refuses"),
         (seen(page(401)), "what refuses is not Airflow"),

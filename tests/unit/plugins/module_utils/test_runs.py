@@ -147,7 +147,7 @@ def problem(status: int, detail: str | None = None) -> Answer:
 
 def trigger_on(airflow: FakeAirflow, **options: Any) -> Trigger:
     clock = Clock()
-    api = Api(airflow, None, patience=lambda: Patience(30, clock, clock.sleep))
+    api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
     return Trigger(api, order({**OPTIONS, **options}), clock, clock.sleep)
 
 
@@ -431,9 +431,7 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.states = ["running"]
         clock = Clock()
-        trigger = Trigger(
-            Api(airflow, None), order({**OPTIONS, "wait": True, "wait_timeout": timeout}), clock, clock.sleep
-        )
+        trigger = Trigger(Api(airflow), order({**OPTIONS, "wait": True, "wait_timeout": timeout}), clock, clock.sleep)
         trigger.place()
         sent = len(airflow.sent)
         error = failure_of(trigger, wait=True)
@@ -499,7 +497,7 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.scheduler = "unhealthy"
         clock = Clock()
-        api = Api(airflow, None, patience=lambda: Patience(30, clock, clock.sleep))
+        api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
         trigger = Trigger(api, order({**OPTIONS, "wait": True, "wait_timeout": 3600.0}), clock, clock.sleep)
         trigger.place()
         error = failure_of(trigger, wait=True)
@@ -521,7 +519,7 @@ class TestWait:
             if clock.now > 100:
                 airflow.states = ["success"]
 
-        api = Api(airflow, None, patience=lambda: Patience(30, clock, clock.sleep))
+        api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
         trigger = Trigger(api, order({**OPTIONS, "wait": True}), clock, sleep)
         trigger.place()
         airflow.states = states
@@ -538,7 +536,7 @@ class TestWait:
             clock.sleep(seconds)
             airflow.states = ["success" if clock.now >= length else "running"]
 
-        trigger = Trigger(Api(airflow, None), order({**OPTIONS, "wait": True}), clock, sleep)
+        trigger = Trigger(Api(airflow), order({**OPTIONS, "wait": True}), clock, sleep)
         trigger.place()
         sent = len(airflow.sent)
         trigger.wait()
