@@ -774,7 +774,7 @@ def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
     if options["kerberos"]:
         if username or token:
             raise AirflowError(
-                "kerberos is one login, and username or token another: give one of them. AIRFLOW_API_USERNAME and "
+                "kerberos and username, or token, are two logins: give one of them. AIRFLOW_API_USERNAME and "
                 "AIRFLOW_API_TOKEN in the environment count as username and token."
             )
         ticket = KerberosLogin(options["kerberos_hostname"] or urlsplit(stranger.base).hostname or "")

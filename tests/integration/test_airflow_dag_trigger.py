@@ -511,7 +511,7 @@ def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
     """Four callers at once, without Ansible around the code. The DAG is paused: no run costs the scheduler."""
     before = set(runs(op.airflow, paused))
     proxy = FaultyProxy(op.airflow.port)
-    nothing = ("ca_path", "client_cert", "client_key", "run_id", "logical_date", "note")
+    nothing = ("token", "headers", "ca_path", "client_cert", "client_key", "run_id", "logical_date", "note")
     waiting = {"wait": False, "wait_timeout": 60.0, "wait_interval": 10.0, "on_timeout": "leave"}
     login = {**op.login, "url": proxy.url, "validate_certs": True, "timeout": 30.0}
     common = {**dict.fromkeys(nothing), **waiting, **login, "dag_id": paused, "if_paused": "trigger"}
