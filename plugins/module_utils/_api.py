@@ -771,6 +771,9 @@ def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
     username, password, token = (options[name] or None for name in ("username", "password", "token"))
     if (username is None) != (password is None):
         raise AirflowError("username and password belong together: give both, or none.")
+    has_login = token or username or options["kerberos"]
+    if has_login and any(name.lower() == "authorization" for name in options["headers"] or {}):
+        raise AirflowError("headers holds Authorization, which is where the login has its place: give one of them.")
     if options["kerberos"]:
         if username or token:
             raise AirflowError(
@@ -784,8 +787,6 @@ def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
             "There is a token, and a username too: give one of them, and look for the other in the task, in "
             "module_defaults and in the environment variables AIRFLOW_API_TOKEN and AIRFLOW_API_USERNAME."
         )
-    if (token or username) and any(name.lower() == "authorization" for name in options["headers"] or {}):
-        raise AirflowError("headers holds Authorization, which is where the login has its place: give one of them.")
     if token:
         bearer = BearerLogin(token)
         return Logins(bearer, bearer)

@@ -274,6 +274,8 @@ class TestConnect:
             ({"password": ""}, "belong together"),
             ({"username": None}, "belong together"),
             ({"kerberos": True}, "two logins"),
+            ({"headers": {"authorization": "x"}}, "headers holds Authorization"),
+            ({"username": "", "password": "", "kerberos": True, "headers": {"Authorization": "x"}}, "headers holds"),
             ({"ca_path": "/nonexistent/ca.pem"}, "ca_path"),
             ({"client_cert": "/nonexistent/cert.pem"}, "client_cert"),
         ],
