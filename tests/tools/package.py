@@ -91,6 +91,29 @@ def import_as_galaxy(file: Path) -> None:
         raise PackageError("galaxy-importer is not content:\n" + "\n".join(complaints))
 
 
+def describe_execution_environment(file: Path, folder: Path) -> None:
+    """Let ansible-builder make what a container is built from, and see that it knows what the collection needs."""
+    context = WORK / "execution-environment"
+    shutil.copytree(ROOT / "docs/execution-environment", context)
+    shutil.copy(file, context / "fleetops-airflow.tar.gz")
+    run([BIN / "ansible-builder", "create", "--output-filename", "Containerfile"], cwd=context)
+    # As the recipe does it in the container, except that nothing is fetched.
+    wanted = [
+        "collection",
+        "install",
+        "--offline",
+        "--requirements-file",
+        "requirements.yml",
+        "--collections-path",
+        ".",
+    ]
+    run([BIN / "ansible-galaxy", *wanted], cwd=context / "context/_build")
+    needs = run([BIN / "ansible-builder", "introspect", folder.parents[2]])
+    if "requests" not in needs:
+        raise PackageError(f"the execution environment would lack requests:\n{needs}")
+    print("ansible-builder takes the execution environment")
+
+
 def main() -> None:
     """Do it all in a fresh folder."""
     shutil.rmtree(WORK, ignore_errors=True)
@@ -98,6 +121,7 @@ def main() -> None:
     file = build()
     folder = install(file)
     read_documentation(folder)
+    describe_execution_environment(file, folder)
     import_as_galaxy(file)
 
 
