@@ -113,6 +113,7 @@ $(BUILD)/bench/.ready: tests/requirements/bench.txt $(BUILD)/venv/.ready
 
 bench: venv $(BUILD)/bench/.ready ## what a task costs beside a ping, ini_file and uri, and a bare restart (6 minutes)
 	$(BIN)/python tests/benchmark/bench.py
+	$(BIN)/python tests/benchmark/bench_triggers.py
 
 packages: ## install the Debian packages that tests need, where root may do that
 	@$(PYTHON) tests/tools/packages.py

@@ -46,6 +46,7 @@ class Lanes:
 
     def __init__(self, orders: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.width = 1
+        self.widest = 1
         self._left = orders
         self._clock = clock
         self._done = 0
@@ -82,7 +83,7 @@ class Lanes:
         if self._narrow:
             self.width = 1
         elif self.width == 1 and self._done >= _TRIED_FIRST and alone > _LOCKED_FOR:
-            self.width = CONNECTIONS
+            self.width = self.widest = CONNECTIONS
 
 
 class Batch:
@@ -113,6 +114,11 @@ class Batch:
         dags = Dags(api)
         self.triggers = [Trigger(api, order, clock, sleep, dags, self._lanes.one) for order in orders]
         self.failures: dict[int, CallFailed | AirflowError] = {}
+
+    @property
+    def connections(self) -> int:
+        """The most at a time."""
+        return self._lanes.widest
 
     def place(self, check_mode: bool = False) -> None:
         """Make the runs exist, or look whether that would go well."""

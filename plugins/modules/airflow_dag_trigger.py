@@ -319,6 +319,11 @@ outcomes:
       dag_run: {dag_id: load_orders, run_id: "ansible__2026-01-31T08:00:00+00:00__1f0c5f6ad3b2", state: success}
       failed_tasks: []
       timed_out: false
+connections:
+  description: How many runs were triggered at a time, at most.
+  returned: with O(runs)
+  type: int
+  sample: 4
 diagnosis:
   description: Why it did not work. With O(runs), why the first of those that went wrong did not.
   returned: failure, except for an option that cannot be right
@@ -405,6 +410,7 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
             failed.append(outcome)
         outcomes.append(outcome)
     result = {"changed": any(outcome["changed"] for outcome in outcomes), "outcomes": outcomes}
+    result["connections"] = batch.connections
     if failed:
         msg = f"{len(failed)} of {len(outcomes)} runs went wrong, which outcomes tells one by one. The first: "
         raise AirflowError(msg + failed[0]["msg"], diagnosis=failed[0].get("diagnosis"), **result)
