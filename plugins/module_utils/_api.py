@@ -45,6 +45,8 @@ PATIENCE = 60.0
 _MOST_PAUSES_AT_500 = 2
 
 _ACTIVE = ("queued", "running")
+_ENDED = ("success", "failed")
+_MOST_SILENCE = 5.0  # seconds over the interval; longer, and something keeps the lines back
 _PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
 
 _LOGS = 3
@@ -144,6 +146,7 @@ class Dialect(NamedTuple):
     validates_last: bool
     has_notes: bool
     has_tasks: bool
+    has_wait: bool  # a run can be waited for in one request, whose answer is written while it gets on
     log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
     run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
     said: Callable[[Answer], str | None]
@@ -235,6 +238,7 @@ V1 = Dialect(
     validates_last=True,
     has_notes=True,
     has_tasks=True,
+    has_wait=False,
     log=("text/plain", _LOG_BYTES, lambda answer: answer.text.strip().splitlines()),
     run_page=_page_v1,
     said=_said_v1,
@@ -249,6 +253,7 @@ V2 = V1._replace(
     health="/api/v2/monitor/health",
     date_key="logical_date",
     always={"logical_date": None},  # the key has to be there
+    has_wait=True,  # from 3.1 on
     log=("application/json", None, _lines_v2),  # JSON can only be read whole
     run_page=_page_v2,
     said=_said_v2,
@@ -419,6 +424,25 @@ class Api:
     def look_at_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once: for who asks again anyway."""
         return self._identifying(lambda: self._look(dag_id, run_id))
+
+    def watch_run(self, dag_id: str, run_id: str, interval: float, until: Callable[[], bool]) -> bool:
+        """Have the server itself look at the run each ``interval`` seconds, until it has ended, or ``until`` says so.
+
+        False, perhaps at once, where that does not work here.
+        """
+        if not self.dialect.has_wait:
+            return False
+        path = f"{self._run_path(dag_id, run_id)}/wait?" + urlencode({"interval": interval})
+        lines = self.http.lines(path, interval + _MOST_SILENCE)
+        try:
+            for line in lines:
+                if line and (json.loads(line)["state"] in _ENDED or until()):
+                    return True
+        except (NoAnswer, NoToken, ValueError, TypeError, KeyError):
+            pass  # no line of such an answer
+        finally:
+            lines.close()
+        return False
 
     def create_run(self, new: NewRun) -> Run:
         """Create the run, in one try: if it fails, its end may be unknown (see CallFailed.maybe_done)."""

@@ -123,8 +123,9 @@ class Batch:
     def place(self, check_mode: bool = False) -> None:
         """Make the runs exist, or look whether that would go well."""
         self._since = self._api.server_time() - _MARGIN
+        self._place(0, check_mode)  # by it the API finds out whom it speaks to
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            for _done in pool.map(lambda number: self._place(number, check_mode), range(len(self.triggers))):
+            for _done in pool.map(lambda number: self._place(number, check_mode), range(1, len(self.triggers))):
                 pass
 
     def wait(self) -> None:

@@ -17,7 +17,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -217,27 +217,44 @@ class Http:
         if document is not None:
             sent_headers["Content-Type"] = "application/json"
             body = json.dumps(document, allow_nan=False).encode()
-        session = self._opened()
         try:
-            response = session.request(
-                method,
-                self.base + path,
-                data=body,
-                headers=sent_headers,
-                auth=self._login,
-                timeout=self._timeout,
-                verify=self._verify,
-                cert=self._cert,
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
+            with self._begun(method, path, body, sent_headers, self._timeout) as response:
                 received = _read(response, only_end)
                 if not _is_whole(response, received):
                     raise NoAnswer("broken", "the answer was cut off")
                 return Answer(response.status_code, response.headers, received)
         except OSError as error:  # every exception of requests is one
             raise _explained(error) from None
+
+    def lines(self, path: str, silence: float) -> Generator[bytes, None, None]:
+        """The lines of an answer that is still being written, as they come; none where its status is not 200.
+
+        Closing the iterator closes the connection. Raises NoAnswer, after ``silence`` seconds without a line too.
+        """
+        headers = {**self._headers, "Accept": "application/x-ndjson, application/json", "Accept-Encoding": "identity"}
+        try:
+            with self._begun("GET", path, None, headers, silence) as response:
+                if response.status_code == 200:
+                    yield from response.iter_lines(chunk_size=None)
+        except OSError as error:
+            raise _explained(error) from None
+
+    def _begun(
+        self, method: str, path: str, body: bytes | Mapping[str, str] | None, headers: Mapping[str, str], timeout: float
+    ) -> requests.Response:
+        """Send a request, and read the headers of its answer."""
+        return self._opened().request(
+            method,
+            self.base + path,
+            data=body,
+            headers=headers,
+            auth=self._login,
+            timeout=timeout,
+            verify=self._verify,
+            cert=self._cert,
+            allow_redirects=False,
+            stream=True,
+        )
 
     def _opened(self) -> requests.Session:
         if self._session is None:

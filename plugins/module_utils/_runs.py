@@ -32,7 +32,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause
+from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause, watch
 
 _DAG_ID = re.compile(r"[\w.-]{1,250}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
@@ -283,13 +283,17 @@ class Trigger:
         scheduler = SchedulerWatch(self._api)
         refusals = 0
         at_least = 1.0
+        watching = True
         trouble: CallFailed | None = None
         while not run.finished:
             waited = self._clock() - begin
             left = self.order.wait_timeout - waited
             if left < 1:
                 return self.out_of_time(self.why_not_ended(trouble))
-            self._sleep(min(max(at_least, pause(waited, self.order.wait_interval)), left))
+            seconds = max(at_least, pause(waited, self.order.wait_interval))
+            watching = watching and trouble is None and self._watched(run, seconds, min(watch(waited), left))
+            if not watching:
+                self._sleep(min(seconds, left))
             at_least = 1.0
             waited = self._clock() - begin
             if run.state == "queued" and trouble is None and scheduler.due(waited):
@@ -308,6 +312,11 @@ class Trigger:
                 if failure.answer is not None and failure.answer.retry_after:
                     at_least = failure.answer.retry_after
         return run
+
+    def _watched(self, run: Run, interval: float, seconds: float) -> bool:
+        """Let the server watch the run for so long, or until its end. False where it does not do that."""
+        end = self._clock() + seconds
+        return self._api.watch_run(run.dag_id, str(run.run_id), interval / 2, lambda: self._clock() >= end)
 
     def no_scheduler(self) -> AirflowError:
         """The error that ends a wait which is in vain."""

@@ -23,6 +23,11 @@ def pause(waited: float, longest: float) -> float:
     return min(max(1.0, min(waited, 60.0) / 35) + max(0.0, waited - 60.0) / 5, max(1.0, longest))
 
 
+def watch(waited: float) -> float:
+    """The seconds for which to have the server watch a run, before looking by oneself what else there is to know."""
+    return max(5.0, waited / 2)
+
+
 class SchedulerWatch:
     """Whether Airflow's scheduler lives, asked for seldom, and without patience: a look at the run goes before.
 
