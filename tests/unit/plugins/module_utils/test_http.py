@@ -138,6 +138,30 @@ class TestWholeness:
         assert Http(server.url, NoLogin()).send("GET", "/x", only_end=8).text == "rst\nlast"
 
 
+class TestLines:
+    def test_as_they_come(self, server: Server) -> None:
+        chunks = b"3\r\n{1}\r\n1\r\n\n\r\n4\r\n{2}\n\r\n"
+        server.replies = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"]
+        assert list(Http(server.url, NoLogin()).lines("/wait", 5)) == [b"{1}", b"{2}"]
+
+    def test_that_are_cut_off(self, server: Server) -> None:
+        server.replies = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{1}\n\r\n4\r\n{2"]
+        lines = Http(server.url, NoLogin()).lines("/wait", 5)
+        assert next(lines) == b"{1}"
+        with pytest.raises(NoAnswer):
+            list(lines)
+
+    def test_that_do_not_come(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            with pytest.raises(NoAnswer) as caught:
+                list(Http(f"http://127.0.0.1:{silent.getsockname()[1]}", NoLogin()).lines("/wait", 0.2))
+            assert caught.value.kind == "timeout"
+
+    def test_of_a_refusal_are_none(self, server: Server) -> None:
+        server.replies = [problem(404)]
+        assert list(Http(server.url, NoLogin()).lines("/wait", 5)) == []
+
+
 class TestLogin:
     def test_goes_with_the_first_request(self, server: Server) -> None:
         server.otherwise = as_json({})

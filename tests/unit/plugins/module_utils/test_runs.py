@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Mapping
+from typing import Any, Generator, Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import V2, Api, CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
@@ -548,6 +548,55 @@ class TestWait:
         airflow.scheduler = "unhealthy"
         error = failure_of(trigger_on(airflow, wait=True, wait_timeout=5.0), wait=True)
         assert "scheduler" in error.details["diagnosis"]["cause"]
+
+
+class Watched(FakeAirflow):
+    """An Airflow that watches runs itself; ``lines_of`` are the lines of each of those answers."""
+
+    def __init__(self, *lines_of: list[str]) -> None:
+        super().__init__()
+        self.lines_of = list(lines_of)
+        self.watches = 0
+
+    def lines(self, _path: str, _silence: float) -> Generator[bytes, None, None]:
+        self.watches += 1
+        for line in self.lines_of.pop(0) if self.lines_of else []:
+            if line == "cut":
+                raise NoAnswer("broken", "the connection was dropped")
+            if line == "end":
+                self.states = ["success"]
+            yield b'{"state": "success", "results": {"a": 1}}' if line == "end" else line.encode()
+
+
+class TestWatch:
+    RUNNING = '{"state": "running"}'
+
+    def wait_on(self, airflow: Watched) -> Clock:
+        airflow.states = ["running"]
+        clock = Clock()
+
+        def sleep(seconds: float) -> None:
+            clock.sleep(seconds)
+            airflow.states = ["success"]
+
+        trigger = Trigger(Api(airflow, dialect=V2), order({**OPTIONS, "wait": True}), clock, sleep)
+        trigger.place()
+        airflow.sent.clear()
+        assert trigger.wait().state == "success"
+        return clock
+
+    def test_one_request_and_a_look(self) -> None:
+        airflow = Watched([self.RUNNING] * 3 + ["", "end", "never read"])
+        assert self.wait_on(airflow).now == 0
+        assert (airflow.watches, len(airflow.sent)) == (1, 1)
+
+    @pytest.mark.parametrize(
+        "lines", [[], ["cut"], [RUNNING, "cut"], ["<html>"], ["[1]"], ['{"detail": "Not Found"}'], ["1"]]
+    )
+    def test_without_it_the_run_is_looked_at(self, lines: list[str]) -> None:
+        airflow = Watched(lines)
+        assert self.wait_on(airflow).now == 1
+        assert (airflow.watches, len(airflow.sent)) == (1, 1)
 
 
 class TestOrder:
