@@ -25,7 +25,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test $(PARTS) test-matrix test-fleet test-faults bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
+.PHONY: help venv test $(PARTS) test-matrix test-fleet test-faults faults bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -105,6 +105,9 @@ test-fleet: venv packages ## roles and users on hosts of all seven kinds
 
 test-faults: venv packages ## break a host in eleven ways; writes the table in docs/faults.md
 	AIRFLOW_FLEET=airflow-2-11-2 AIRFLOW_FAULTS=all $(BIN)/python -m pytest --verbose tests/integration/test_faults.py
+
+faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)
+	$(BIN)/python tests/tools/faults.py
 
 $(BUILD)/bench/.ready: tests/requirements/bench.txt $(BUILD)/venv/.ready
 	@echo "--- filling .build/bench"

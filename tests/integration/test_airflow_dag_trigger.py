@@ -7,7 +7,6 @@ import base64
 import contextlib
 import http.server
 import json
-import random
 import socket
 import sqlite3
 import subprocess
@@ -23,7 +22,9 @@ from urllib.parse import quote
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import API_ARGUMENTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
+from testbed.faulty_proxy import FaultyProxy
 from testbed.instance import Airflow
 from testbed.runner import Ansible
 
@@ -443,78 +444,14 @@ def test_no_login_is_shown(op: Caller) -> None:
 # --- a network that fails ---------------------------------------------------------------------
 
 
-class FaultyProxy:
-    """A TCP proxy in front of ``port`` that spoils four of ten connections, in one way or another."""
-
-    KINDS = ("before", "inside the request", "after the request", "inside the headers", "inside the body", "503")
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._random = random.Random(7)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.faults = dict.fromkeys(self.KINDS, 0)
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _rest = self._listener.accept()
-            except OSError:
-                return
-            kind = self._random.choice(self.KINDS) if self._random.random() < 0.4 else "none"
-            if kind != "none":
-                self.faults[kind] += 1
-            thread = threading.Thread(target=self._handle, args=(connection, kind), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _handle(self, connection: socket.socket, kind: str) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(30)
-            if kind == "before":
-                return
-            request = read_request(connection)
-            if kind == "503":
-                connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
-                return
-            with socket.create_connection(("127.0.0.1", self._port), timeout=30) as server:
-                if kind == "inside the request":
-                    server.sendall(request[: len(request) * 2 // 3])
-                    return
-                server.sendall(request)
-                answer = b"".join(iter(lambda: server.recv(65536), b""))
-            headers = answer.index(b"\r\n\r\n")
-            sent = {"after the request": 0, "inside the headers": headers // 2, "inside the body": headers + 8}
-            connection.sendall(answer[: sent.get(kind, len(answer))])
-
-
-def read_request(connection: socket.socket) -> bytes:
-    request = b""
-    while b"\r\n\r\n" not in request:
-        request += connection.recv(65536)
-    head, _rest, body = request.partition(b"\r\n\r\n")
-    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
 def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
     """Four callers at once, without Ansible around the code. The DAG is paused: no run costs the scheduler."""
     before = set(runs(op.airflow, paused))
-    proxy = FaultyProxy(op.airflow.port)
-    nothing = ("token", "headers", "ca_path", "client_cert", "client_key", "run_id", "logical_date", "note")
+    proxy = FaultyProxy(op.airflow.port, delay=0.5)
+    defaults = {name: argument.get("default") for name, argument in API_ARGUMENTS.items()}
+    nothing = dict.fromkeys(["logical_date", "note"])
     waiting = {"wait": False, "wait_timeout": 60.0, "wait_interval": 10.0, "on_timeout": "leave"}
-    login = {**op.login, "url": proxy.url, "validate_certs": True, "timeout": 30.0}
-    common = {**dict.fromkeys(nothing), **waiting, **login, "dag_id": paused, "if_paused": "trigger"}
+    common = {**defaults, **nothing, **waiting, **op.login, "url": proxy.url, "dag_id": paused, "if_paused": "trigger"}
     common["unless_running"] = False
 
     def place(number: int) -> Trigger:
