@@ -136,12 +136,14 @@ class Dialect(NamedTuple):
     login: str  # which one of Logins
     prefix: str
     health: str
+    proof: tuple[str, str]  # a path that takes a login and no permission on a certain DAG, and the key of its answer
     dag: str
     set_paused: Callable[[bool], Request]
     runs: str
     has_run_path: bool
     run_key: str
     date_key: str  # of a run, in what is sent and in filters
+    due_key: str  # when a run is to start at the earliest, in filters and orders
     always: Mapping[str, Any]
     validates_last: bool
     has_notes: bool
@@ -228,12 +230,14 @@ V1 = Dialect(
     login="basic",
     prefix="/api/v1",
     health="/api/v1/health",
+    proof=("/dags?limit=1", "dags"),
     dag="/dags/{dag}",
     set_paused=_patch_paused,
     runs="/dags/{dag}/dagRuns",
     has_run_path=True,
     run_key="dag_run_id",
     date_key="execution_date",  # every release from 2.0 to 2.11 takes it; logical_date only those from 2.2 on
+    due_key="execution_date",
     always={},
     validates_last=True,
     has_notes=True,
@@ -252,6 +256,7 @@ V2 = V1._replace(
     prefix="/api/v2",
     health="/api/v2/monitor/health",
     date_key="logical_date",
+    due_key="run_after",
     always={"logical_date": None},  # the key has to be there
     has_wait=True,  # from 3.1 on
     log=("application/json", None, _lines_v2),  # JSON can only be read whole
@@ -265,6 +270,7 @@ EXPERIMENTAL = V1._replace(
     releases="Airflow 1.10",
     prefix="/api/experimental",
     health="/health",
+    proof=("/test", "status"),
     dag="/dags/{dag}/paused",
     set_paused=_get_paused,
     runs="/dags/{dag}/dag_runs",
@@ -463,20 +469,22 @@ class Api:
 
         return self._identifying(call)
 
-    def check_create_run(self, dag_id: str) -> None:
-        """Find out whether create_run would be allowed, without creating anything, as far as the API lets that be seen.
+    def check_create_run(self, dag_id: str) -> bool:
+        """Whether create_run would be allowed, found out without creating anything; False where that cannot be seen.
 
-        Sends what no release accepts. What is wrong with it is told only to who may create runs.
+        Sends what no release accepts. What is wrong with it is told only to who may create runs. Raises CallFailed
+        where it would not be allowed.
         """
         if not self.dialect.validates_last:
-            return
+            return False
         path = self._runs_path(dag_id)
         try:
             self._patiently(lambda: self._call("POST", path, self.dialect.run_key, {"zzz": 1}))
         except CallFailed as failure:
             if failure.status in (400, 422) and "zzz" in (failure.said or ""):
-                return
+                return True
             raise
+        return True
 
     def run_at(self, dag_id: str, logical_date: str) -> Run | None:
         """The run with that logical date."""
@@ -535,6 +543,27 @@ class Api:
             asked["states"] = list(states)
         return self._patiently(lambda: self._list(asked))
 
+    def newest_runs(
+        self, dag_ids: Sequence[str], states: Sequence[str], since: str | None, limit: int
+    ) -> tuple[list[Run], int]:
+        """The ``limit`` newest runs that fit, the newest first, and how many fit in all. No dag_ids: of every DAG."""
+        found: list[Run] = []
+        total = 1
+        while len(found) < min(limit, total):
+
+            def call(offset: int = len(found)) -> tuple[list[Run], int]:
+                due = self.dialect.due_key
+                asked: dict[str, Any] = {"order_by": "-" + due, "page_offset": offset}
+                asked["page_limit"] = min(limit - offset, _PAGE)
+                filters = {"dag_ids": list(dag_ids), "states": list(states), due + "_gte": since}
+                return self._list({**asked, **{key: value for key, value in filters.items() if value}})
+
+            runs, total = self._patiently(call)
+            if not runs:
+                break
+            found += runs
+        return found, total
+
     def look_at_ended(self, dag_ids: Sequence[str], since: str, offset: int) -> tuple[list[Run], int]:
         """The runs of these DAGs that ended at ``since`` or later, as list_runs has them, but asked for once."""
         if not self.dialect.has_run_path:  # all runs are all that can be asked for, and without their ends
@@ -578,10 +607,22 @@ class Api:
         errors = self._ask(lambda: path, "import_errors")["import_errors"]
         return [str(error.get("filename")) for error in errors]
 
+    def health(self) -> dict[str, str | None]:
+        """What Airflow says of its parts, such as the "scheduler": "healthy", "unhealthy", or None if there is none."""
+        document = self._ask(lambda: self.dialect.health, "scheduler")
+        return {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
+
     def scheduler_status(self) -> str | None:
         """What Airflow says of its scheduler: "healthy" or "unhealthy"."""
-        status = self._ask(lambda: self.dialect.health, "scheduler")["scheduler"].get("status")
-        return None if status is None else str(status)
+        return self.health()["scheduler"]
+
+    def prove_login(self) -> None:
+        """Make a call that needs a login, and permission to look at DAGs."""
+        self._ask(self.proof_path, self.dialect.proof[1])
+
+    def proof_path(self) -> str:
+        """The path of that call."""
+        return self.dialect.prefix + self.dialect.proof[0]
 
     def dag_path(self, dag_id: str) -> str:
         """The path of the DAG in this API."""

@@ -70,7 +70,17 @@ def paused_dag(dag_id: str) -> Diagnosis:
     return Diagnosis(
         "it is paused, and its run would wait until somebody unpauses it",
         f"The API says is_paused of DAG {dag_id!r}.",
-        "Set if_paused to 'unpause' to unpause it as well, or to 'trigger' to let the run wait.",
+        "Unpause it by fleetops.airflow.airflow_dag, or set if_paused to 'unpause' to have the trigger do that, or to "
+        "'trigger' to let the run wait.",
+    )
+
+
+def import_error(dag_id: str) -> Diagnosis:
+    """The DAG is known from before, and its file cannot be imported as it is now."""
+    return Diagnosis(
+        "its file cannot be imported at present, so no run of it starts",
+        f"The API says has_import_errors of DAG {dag_id!r}.",
+        "Mend the file; the web interface shows the error.",
     )
 
 
@@ -240,6 +250,10 @@ def _not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
             evidence,
             f"Set api_version to {server.generation}, or to auto.",
             answer.status,
+        )
+    if server.generation == "experimental" and answer.status in (404, 405):
+        return Diagnosis(
+            "the API of Airflow 1.10 has no such call", evidence, "Leave out what asks for it.", answer.status
         )
     if server.generation and seen.failure.at_login:
         return Diagnosis(

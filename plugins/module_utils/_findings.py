@@ -17,12 +17,19 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import
     Diagnosis,
     Observed,
     diagnose,
+    error,
     login_shows,
     refused_ticket,
     release_of,
     tells_by_itself,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer
+
+
+def failed(api: Api, dag_id: str, failure: CallFailed, what: str) -> AirflowError:
+    """The error of a module whose call about this DAG failed. ``what`` is what has not come about."""
+    return error(f"{what} at {api.base}", explain(api, dag_id, failure), changed=False)
 
 
 def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] = ()) -> Diagnosis:

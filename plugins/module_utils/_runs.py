@@ -77,7 +77,13 @@ def order(options: Mapping[str, Any]) -> Order:
         raise AirflowError(f"wait_interval is {options['wait_interval']}: it must be a number of seconds, at least 1.")
     date = options["logical_date"]
     return Order(
-        new=NewRun(dag_id, run_id or _new_run_id(), _as_json(options["conf"]), _aware(date) if date else None, note),
+        new=NewRun(
+            dag_id,
+            run_id or _new_run_id(),
+            _as_json(options["conf"]),
+            aware("logical_date", date) if date else None,
+            note,
+        ),
         named=run_id is not None,
         if_paused=options["if_paused"],
         waits=options["wait"],
@@ -210,7 +216,10 @@ class Trigger:
     def _must_unpause(self) -> bool:
         if self.order.if_paused == "trigger":
             return False
-        if not self._dags.look_at(self._new.dag_id).is_paused:
+        dag = self._dags.look_at(self._new.dag_id)
+        if dag.has_import_errors:  # which 2.x and 3.x answer in different ways, and in check mode not at all
+            raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.import_error(dag.dag_id))
+        if not dag.is_paused:
             return False
         if self.order.if_paused == "fail":
             raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
@@ -374,16 +383,16 @@ def _new_run_id() -> str:
     return f"ansible__{now.isoformat()}__{uuid.uuid4().hex[:12]}"
 
 
-def _aware(text: str) -> str:
+def aware(option: str, text: str) -> str:
     """A date with its timezone in the form that every release reads."""
     try:
         date = parsed_date(text)
     except ValueError:
         raise AirflowError(
-            f"logical_date is {text!r}: write it in ISO 8601 with a timezone, such as 2026-01-31T08:00:00+00:00."
+            f"{option} is {text!r}: write it in ISO 8601 with a timezone, such as 2026-01-31T08:00:00+00:00."
         ) from None
     if date.tzinfo is None:
-        raise AirflowError(f"logical_date is {text!r}: add the timezone, such as {text.strip()}+00:00.")
+        raise AirflowError(f"{option} is {text!r}: add the timezone, such as {text.strip()}+00:00.")
     return date.isoformat()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+    EXPERIMENTAL,
     Api,
     CallFailed,
     Dag,
@@ -19,7 +20,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import conne
 from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NOBODY, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, Patience
-from unit.plugins.scripted_server import Server, as_json, http, problem
+from unit.plugins.scripted_server import Request, Server, as_json, http, problem
 
 PAGE = http(200, "<title>Welcome to nginx!</title>", "text/html")
 RUN = {
@@ -220,6 +221,154 @@ class TestFailures:
         assert caught.value.maybe_done is maybe_done
 
 
+V2_RUN = {**{key: value for key, value in RUN.items() if key != "execution_date"}, "logical_date": None}
+
+
+class Airflow3:
+    """Answers as 3.x does: nothing without the newest token, and the paths of 2.x are gone."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.answer = as_json({"is_paused": False, "has_import_errors": False})
+
+    def __call__(self, request: Request) -> bytes:
+        if request.target == "/auth/token":
+            self.tokens += 1
+            return as_json({"access_token": f"t{self.tokens}"}, 201)
+        if request.target == "/api/v2/version":
+            return as_json({"version": "3.3.2"})
+        if not request.target.startswith("/api/v2/"):
+            return as_json({"error": "/api/v1 has been removed in Airflow 3"}, 404)
+        if request.headers.get("authorization") != f"Bearer t{self.tokens}":
+            return as_json({"detail": "Invalid JWT token"}, 403)
+        return self.answer
+
+
+class TestGenerations:
+    def api(self, server: Server, **options: Any) -> Api:
+        api = connect_api({**OPTIONS, "url": server.url, **options})
+        api.patience = quick
+        return api
+
+    def test_auto_costs_nothing_on_airflow_2(self, server: Server) -> None:
+        server.otherwise = as_json({"is_paused": False})
+        assert self.api(server).dag("load") == Dag("load", False)
+        assert [request.target for request in server.requests] == ["/api/v1/dags/load"]
+
+    def test_auto_finds_airflow_3_once(self, server: Server) -> None:
+        server.otherwise = Airflow3()
+        api = self.api(server)
+        assert api.dag("load") == api.dag("load") == Dag("load", False, False)
+        assert [request.target for request in server.requests] == [
+            "/api/v1/dags/load",
+            "/api/v2/version",
+            "/auth/token",
+            "/api/v2/dags/load",
+            "/api/v2/dags/load",
+        ]
+        assert not [request for request in server.requests[1:] if "Basic" in request.headers.get("authorization", "")]
+
+    def test_an_order_is_made_in_the_words_of_the_generation_that_is_found(self, server: Server) -> None:
+        airflow = Airflow3()
+        airflow.answer = as_json(V2_RUN)
+        server.otherwise = airflow
+        run = self.api(server).create_run(NewRun("load", "r+1"))
+        assert run.url == server.url + "/dags/load/runs/r%2B1"
+        assert json.loads(server.requests[-1].body) == {"dag_run_id": "r+1", "logical_date": None}
+
+    def test_a_token_that_is_over_is_replaced_once(self, server: Server) -> None:
+        airflow = Airflow3()
+        server.otherwise = airflow
+        api = self.api(server, api_version="v2")
+        api.dag("load")
+        airflow.tokens += 1  # the server knows the first one no more
+        api.dag("load")
+        assert airflow.tokens == 3
+
+    def test_a_refused_new_token_is_no_reason_for_another_one(self, server: Server) -> None:
+        server.replies = [as_json({"access_token": "t"}, 201)]
+        server.otherwise = as_json({"detail": "Invalid JWT token"}, 403)
+        assert failed(self.api(server, api_version="v2")).status == 403
+        assert len(server.requests) == 2
+
+    def test_a_login_that_fails_has_sent_no_order(self, server: Server) -> None:
+        server.otherwise = b""
+        with pytest.raises(CallFailed) as caught:
+            self.api(server, api_version="v2").create_run(NewRun("load", "r"))
+        assert caught.value.at_login
+        assert not caught.value.maybe_done
+
+    def test_a_ready_token_is_tried_on_airflow_3_first(self, server: Server) -> None:
+        server.otherwise = as_json({"is_paused": False})
+        api = self.api(server, username=None, password=None, token="abc")
+        api.dag("load")
+        (request,) = server.requests
+        assert (request.target, request.headers["authorization"]) == ("/api/v2/dags/load", "Bearer abc")
+
+    def test_what_is_no_airflow_stays_what_was_asked(self, server: Server) -> None:
+        server.otherwise = PAGE
+        failure = failed(self.api(server))
+        assert (failure.path, failure.foreign) == ("/api/v1/dags/load", True)
+
+    def test_headers_go_with_every_request(self, server: Server) -> None:
+        server.otherwise = Airflow3()
+        self.api(server, headers={"X-Key": "k"}).dag("load")
+        assert {request.headers.get("x-key") for request in server.requests} == {"k"}
+
+
+class TestExperimental:
+    @pytest.fixture
+    def api(self, server: Server) -> Api:
+        return Api(Http(server.url, NoLogin()), dialect=EXPERIMENTAL, patience=quick)
+
+    def listed(self, *ids: str) -> bytes:
+        common = {"dag_id": "load", "state": "running", "execution_date": "2026-01-31T07:00:00+00:00"}
+        page = "/admin/airflow/graph?dag_id=load&execution_date=x"
+        return http(200, json.dumps([{**common, "run_id": name, "id": 1, "dag_run_url": page} for name in ids]))
+
+    def test_a_run_is_looked_for_in_the_list(self, api: Api, server: Server) -> None:
+        server.otherwise = self.listed("r0", "r+1")
+        run = api.run("load", "r+1")
+        assert run is not None
+        assert (run.state, run.conf) == ("running", None)
+        assert run.url == server.url + "/admin/airflow/graph?dag_id=load&execution_date=x"
+        assert api.run("load", "r2") is None
+        assert {request.target for request in server.requests} == {"/api/experimental/dags/load/dag_runs"}
+
+    def test_order(self, api: Api, server: Server) -> None:
+        server.otherwise = as_json(
+            {"message": "Created", "run_id": "r+1", "execution_date": "2026-01-31T08:00:00+00:00"}
+        )
+        run = api.create_run(NewRun("load", "r+1", {"a": 1}))
+        assert (run.run_id, run.state, run.url) == ("r+1", None, None)
+        sent = json.loads(server.requests[0].body)
+        assert sent == {"run_id": "r+1", "conf": {"a": 1}, "replace_microseconds": "false"}
+
+    def test_it_keeps_no_notes(self, api: Api, server: Server) -> None:
+        with pytest.raises(AirflowError, match="note"):
+            api.create_run(NewRun("load", "r", note="why"))
+        assert not server.requests
+
+    def test_whether_an_order_would_be_allowed_cannot_be_tried(self, api: Api, server: Server) -> None:
+        assert api.check_create_run("load") is False
+        assert not server.requests
+
+    def test_a_missing_dag(self, api: Api, server: Server) -> None:
+        def answer(request: Request) -> bytes:
+            if request.target.endswith("/paused"):
+                return http(500, "<h1>Ooops.</h1>", "text/html")
+            return as_json({"error": "Dag id load not found in DagModel"}, 400)
+
+        server.otherwise = answer
+        assert failed(api).missing
+
+    def test_a_taken_id(self, api: Api, server: Server) -> None:
+        server.otherwise = as_json({"error": "Run id r already exists for dag id load"}, 400)
+        with pytest.raises(CallFailed) as caught:
+            api.create_run(NewRun("load", "r"))
+        assert caught.value.taken
+
+
 class TestIdentify:
     @pytest.mark.parametrize(
         ("answers", "generation", "release"),
@@ -274,8 +423,12 @@ class TestConnect:
             ({"password": ""}, "belong together"),
             ({"username": None}, "belong together"),
             ({"kerberos": True}, "two logins"),
-            ({"headers": {"authorization": "x"}}, "headers holds Authorization"),
             ({"username": "", "password": "", "kerberos": True, "headers": {"Authorization": "x"}}, "headers holds"),
+            ({"token": "abc"}, "token, and a username"),
+            ({"headers": {"authorization": "x"}}, "headers holds Authorization"),
+            ({"headers": {"X Y": "x"}}, "no name for a header"),
+            ({"headers": {"X-Y": "a\r\nb"}}, "one line"),
+            ({"headers": {"X-Y": [1]}}, "one line"),
             ({"ca_path": "/nonexistent/ca.pem"}, "ca_path"),
             ({"client_cert": "/nonexistent/cert.pem"}, "client_cert"),
         ],

@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import parse_qs
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._auth import (
+    BasicLogin,
+    BearerLogin,
+    NoLogin,
+    NoToken,
+    TokenLogin,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http
 from hypothesis import given
@@ -46,6 +53,60 @@ class TestBasicLogin:
 
     def test_does_not_show_the_password(self) -> None:
         assert PASSWORD not in repr(BasicLogin("ada", PASSWORD))
+
+
+class TestBearerLogin:
+    def test_is_sent(self, server: Server) -> None:
+        server.otherwise = as_json({})
+        Http(server.url, BearerLogin("abc.def")).send("GET", "/x")
+        assert server.requests[0].headers["authorization"] == "Bearer abc.def"
+
+    @pytest.mark.parametrize("token", ["a b", "abc\n", "abc\r\nX-Other: 1", "tökén"])
+    def test_what_cannot_be_sent(self, token: str) -> None:
+        with pytest.raises(AirflowError, match="token holds") as caught:
+            BearerLogin(token)
+        assert token not in str(caught.value)
+
+
+class TestTokenLogin:
+    def login(self, server: Server) -> TokenLogin:
+        return TokenLogin(Http(server.url + "/base", NoLogin()), "å:sa", PASSWORD)
+
+    def test_is_asked_for_once(self, server: Server) -> None:
+        server.replies = [as_json({"access_token": "t1"}, 201)]
+        server.otherwise = as_json({})
+        client = Http(server.url, self.login(server))
+        client.send("GET", "/x")
+        client.send("GET", "/y")
+        asked, first, second = server.requests
+        assert (asked.method, asked.target) == ("POST", "/base/auth/token")
+        assert json.loads(asked.body) == {"username": "å:sa", "password": PASSWORD}
+        assert "authorization" not in asked.headers
+        assert first.headers["authorization"] == second.headers["authorization"] == "Bearer t1"
+
+    def test_a_forgotten_one_is_asked_for_again(self, server: Server) -> None:
+        server.replies = [as_json({"access_token": "t1"}, 201), as_json({}), as_json({"access_token": "t2"}, 201)]
+        server.otherwise = as_json({})
+        login = self.login(server)
+        client = Http(server.url, login)
+        client.send("GET", "/x")
+        login.forget("t0")  # another one than the newest
+        assert login.token == "t1"
+        login.forget("t1")
+        client.send("GET", "/x")
+        assert server.requests[-1].headers["authorization"] == "Bearer t2"
+
+    @pytest.mark.parametrize(
+        "reply",
+        [as_json({"detail": "Invalid credentials"}, 401), http(200, "<html>", "text/html"), as_json({}, 201), b""],
+    )
+    def test_none_is_given(self, server: Server, reply: bytes) -> None:
+        server.otherwise = reply
+        with pytest.raises(NoToken) as caught:
+            Http(server.url, self.login(server)).send("GET", "/x")
+        assert (caught.value.answer is None) is (reply == b"")
+        assert [request.target for request in server.requests] == ["/base/auth/token"]
+        assert PASSWORD not in repr(caught.value)
 
 
 class WebInterface:

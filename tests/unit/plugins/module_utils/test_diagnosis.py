@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import CallFailed, FailedTask, Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+    EXPERIMENTAL,
+    V2,
+    CallFailed,
+    FailedTask,
+    Server,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis, Observed, diagnose
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, NoAnswer
 
@@ -99,6 +105,56 @@ def test_refusals(observed: Observed, cause: str) -> None:
     assert found.cause.startswith(cause)
     assert observed.failure.status == found.http_status
     assert f"answered {found.http_status}" in found.evidence
+    assert found.remedy.endswith(".")
+
+
+def v2(status: int, detail: str, path: str = DAG, method: str = "GET", **found: Any) -> Observed:
+    body = json.dumps({"detail": detail}).encode()
+    failure = CallFailed(method, path, Answer(status, {"Content-Type": "application/json"}, body), dialect=V2)
+    server = Server("v2", "3.3.2")
+    return Observed(
+        **{"base": "http://h", "dag_id": "load", "username": "ada", "failure": failure, "server": server, **found}
+    )
+
+
+def experimental(status: int, text: str, stranger: int | None, **found: Any) -> Observed:
+    answer = Answer(status, {"Content-Type": "text/html"}, text.encode())
+    failure = CallFailed("GET", DAG, answer, dialect=EXPERIMENTAL)
+    known = {"server": Server("experimental", None), "stranger": stranger}
+    return Observed(**{"base": "http://h", "dag_id": "load", "username": "ada", "failure": failure, **known, **found})
+
+
+TOKEN: dict[str, Any] = {"username": None, "has_token": True}
+
+
+@pytest.mark.parametrize(
+    ("observed", "cause"),
+    [
+        (v2(401, "Invalid credentials", "/auth/token", "POST"), WRONG_LOGIN),
+        (v2(404, "Not Found", "/auth/token", "POST"), "the server gives no token for a username and a password"),
+        (v2(401, "Not authenticated", username=None), "the API wants a token, and no login was given"),
+        (v2(401, "Not authenticated"), "the login does not reach Airflow"),
+        (v2(401, "Token Expired", **TOKEN), "the token has expired"),
+        (v2(403, "Invalid JWT token", **TOKEN), "the token is none that this server has signed"),
+        (v2(403, "Invalid JWT token"), "the server refuses a token that it has given a moment ago"),
+        (v2(403, "Forbidden"), ROLE.format("read")),
+        (v2(403, "Forbidden", method="POST"), ROLE.format("trigger")),
+        (v2(403, "Forbidden", **TOKEN), "the login is right, but the role of whom the token is for"),
+        (experimental(403, "Forbidden", 403), "the API is closed to everybody"),
+        (
+            experimental(403, "Forbidden", 401),
+            WRONG_LOGIN.replace("there is no such active user", "the API has no such"),
+        ),
+        (experimental(401, "Unauthorized", 401), "the login does not reach Airflow"),
+        (experimental(401, "Unauthorized", 401, username=None), "the API wants a login"),
+        (experimental(403, "Forbidden", None), "it cannot be told"),
+        (refused(403, "2.11.2", stranger=403, known=403, **TOKEN), "the token is not taken"),
+    ],
+)
+def test_refusals_of_other_generations_and_tokens(observed: Observed, cause: str) -> None:
+    found = diagnose(observed)
+    assert found.cause.startswith(cause)
+    assert found.http_status == observed.failure.status
     assert found.remedy.endswith(".")
 
 

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules that call the API, on one release after the other: AIRFLOW_VERSIONS names them, separated by commas.
+
+The tests of one release build on each other, in their order: a start takes half a minute.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import sqlite3
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed import releases
+from testbed.errors import MissingPython
+from testbed.installation import Installer, find_uv
+from testbed.instance import Airflow, free_port
+from testbed.reaper import reaped
+from testbed.runner import Ansible
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# The newest of 2.x and 3.x. `make test-matrix` runs all.
+VERSIONS = os.environ.get("AIRFLOW_VERSIONS", "2.11.2,3.3.2").split(",")
+MODULES = "fleetops.airflow."
+BASIC = {
+    "1.10": "airflow.contrib.auth.backends.password_auth",
+    "2": "airflow.api.auth.backend.basic_auth",
+}
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+NOT_IN_FORCE = {
+    "1.10": "the API is closed to everybody",
+    "2.0": "basic_auth is not in force, so the API takes no passwords",
+    "2": "the login is right, but the API takes no passwords",
+}
+WRONG_PASSWORD = "the password is not that of 'op'"
+
+
+class Case:
+    """One release with all its programs."""
+
+    def __init__(self, airflow: Airflow, ansible: Ansible) -> None:
+        self.airflow = airflow
+        self._ansible = ansible
+        self.generation = airflow.installation.release.generation
+        self.api = {"1.10": "experimental", "2": "v1", "3": "v2"}[self.generation]
+        self.minor = tuple(int(part) for part in airflow.version.split(".")[:2])
+
+    def tasks(self, *tasks: dict[str, Any], verbosity: int = 0, **login: Any) -> list[dict[str, Any]]:
+        """The results of tasks, of which each has ``module``, perhaps ``check``, and the module's options."""
+        login = {"url": self.airflow.url + "/", "username": "op", "password": self.airflow.users["op"], **login}
+        play = []
+        for task in map(dict, tasks):
+            module, check = task.pop("module", "airflow_dag_trigger"), task.pop("check", False)
+            play.append({"name": module, MODULES + module: {**login, **task}, "check_mode": check})
+        plays = [{"hosts": "localhost", "gather_facts": False, "tasks": [{**t, "ignore_errors": True} for t in play]}]
+        done = self._ansible.playbook(json.dumps(plays) + "\n", verbosity=verbosity)
+        assert len(done.tasks) == len(tasks), done.output
+        assert self.airflow.users["op"] not in done.output
+        self.output = done.output
+        return [task.result for task in done.tasks]
+
+    def one(self, **task: Any) -> dict[str, Any]:
+        return self.tasks(task)[0]
+
+    def set(self, section: str, **options: str) -> None:
+        """Options of airflow.cfg that have a line there already."""
+        head, found, body = ("\n" + self.airflow.cfg.read_text()).partition(f"\n[{section}]\n")
+        assert found, section
+        for option, value in options.items():
+            body, count = re.subn(rf"(?m)^{option} *=.*$", f"{option} = {value}", body, count=1)
+            assert count, option
+        self.airflow.cfg.write_text((head + found + body)[1:])
+
+    def runs(self, dag_id: str) -> list[str]:
+        with contextlib.closing(sqlite3.connect(f"file:{self.airflow.home}/airflow.db?mode=ro", uri=True)) as database:
+            return [row[0] for row in database.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", [dag_id])]
+
+    def token(self) -> str:
+        """One that the server has given."""
+        login = {"username": "op", "password": self.airflow.users["op"]}
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.airflow.url + "/auth/token", json.dumps(login).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(json.load(answer)["access_token"])
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def case(request: pytest.FixtureRequest, ansible: Ansible) -> Iterator[Case]:
+    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
+    try:
+        installation = installer.airflow(releases.release(request.param))
+    except MissingPython as error:
+        pytest.skip(str(error))
+    home = Path(tempfile.mkdtemp(prefix="airflow-"))
+    with reaped(home):
+        airflow = Airflow(installation, home, free_port())
+        airflow.prepare()
+        case = Case(airflow, ansible)
+        if case.generation == "3":  # users and passwords of the simple auth manager
+            case.set("core", simple_auth_manager_users="admin:admin,op:op,viewer:viewer")
+            passwords = {name: airflow.users[name] for name in ("admin", "op", "viewer")}
+            (home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps(passwords))
+        airflow.start()
+        yield case
+
+
+def assert_failed(result: dict[str, Any], cause: str) -> None:
+    assert result.get("failed"), result
+    assert not result["changed"]
+    assert cause in result["diagnosis"]["cause"], result["diagnosis"]
+    assert result["diagnosis"]["remedy"]
+
+
+def test_as_the_release_comes(case: Case) -> None:
+    """Up to 2.11 it takes no passwords. Then it is made to."""
+    if case.generation == "3":
+        return
+    cause = NOT_IN_FORCE["2.0" if (2, 0) <= case.minor <= (2, 2) else case.generation]
+    info, trigger = case.tasks({"module": "airflow_api_info"}, {"dag_id": "hello"})
+    assert_failed(trigger, cause)
+    assert "fleetops.airflow.airflow_api_auth" in trigger["diagnosis"]["remedy"]
+    assert cause in info["diagnosis"]["cause"]
+    assert (info["reachable"], info["generation"], info["anonymous"]) == (True, case.api, False)
+    assert info["login_accepted"] is not True
+    several = case.airflow.installation.release.backends_option == "auth_backends"
+    case.airflow.set_backends(BASIC[case.generation] + ",airflow.api.auth.backend.session" * several)
+
+
+def test_a_run_is_triggered_once_and_waited_for(case: Case) -> None:
+    order = {"dag_id": "hello", "run_id": "named-1", "conf": {"a": ["日本", None]}, "wait": True, "wait_timeout": 300}
+    check, apply, again = case.tasks({**order, "check": True}, order, order)
+    assert [result.get("failed", False) for result in (check, apply, again)] == [False] * 3, apply
+    assert [result["changed"] for result in (check, apply, again)] == [True, True, False]
+    assert apply["dag_run"]["state"] == again["dag_run"]["state"] == "success"
+    assert apply["dag_run"]["conf"] == (None if case.generation == "1.10" else order["conf"])
+    assert apply["dag_run"]["url"].startswith(case.airflow.url + "/")
+    assert case.runs("hello").count("named-1") == 1
+
+
+def test_many_are_triggered_and_waited_for(case: Case) -> None:
+    orders = [{"dag_id": "hello", "run_id": f"many-{number}"} for number in range(3)]
+    done = case.one(runs=orders, wait=True, wait_timeout=300)
+    assert not done.get("failed"), done
+    assert [outcome["dag_run"]["state"] for outcome in done["outcomes"]] == ["success"] * 3
+
+
+def test_a_failed_run_tells_its_reason(case: Case) -> None:
+    done = case.one(dag_id="fails", run_id="bad", wait=True, wait_timeout=300)
+    assert (done["failed"], done["changed"], done["dag_run"]["state"]) == (True, True, "failed")
+    if case.generation == "1.10":
+        assert "its tasks could not be asked for" in done["diagnosis"]["cause"]
+        return
+    assert "task 'fail' failed" in done["diagnosis"]["cause"]
+    (task,) = done["failed_tasks"]
+    assert (task["task_id"], task["state"], task["try_number"]) == ("fail", "failed", 1)
+    assert "ValueError: this task always fails" in "\n".join(task["log"])
+
+
+def test_what_is_refused(case: Case) -> None:
+    date = "2026-01-31T08:00:00+01:00"
+    taken, missing, paused, wrong = case.tasks(
+        {"dag_id": "hello", "run_id": "dated", "logical_date": date},
+        {"dag_id": "nowhere"},
+        {"dag_id": "paused"},
+        {"dag_id": "hello", "password": "not it"},
+    )
+    assert taken["changed"], taken
+    assert_failed(missing, "Airflow has no such DAG")
+    assert_failed(paused, "it is paused")
+    assert_failed(wrong, WRONG_PASSWORD)
+    other, note = case.tasks({"dag_id": "hello", "logical_date": date}, {"dag_id": "hello", "note": "why"})
+    assert_failed(other, "run 'dated' of this DAG has the logical date")
+    if case.minor >= (2, 5):
+        assert note["dag_run"]["note"] == "why"
+    else:
+        assert note["failed"]
+        assert "note" in note["msg"]
+    assert not case.runs("paused")
+
+
+def test_a_role_that_may_only_read(case: Case) -> None:
+    if case.generation == "1.10":
+        return  # there are no roles
+    viewer: dict[str, Any] = {"username": "viewer", "password": case.airflow.users["viewer"]}
+    before = case.runs("hello")
+    info, check, apply = case.tasks(
+        {"module": "airflow_api_info", "dag_id": "hello"},
+        {"dag_id": "hello", "check": True},
+        {"dag_id": "hello"},
+        **viewer,
+    )
+    for result in (check, apply):
+        assert_failed(result, "the role of 'viewer' does not allow to trigger this DAG")
+    assert (info["login_accepted"], info["dag"]["exists"], info["dag"]["may_trigger"]) == (True, True, False)
+    assert "the role of 'viewer'" in info["diagnosis"]["cause"]
+    assert case.runs("hello") == before
+
+
+def test_a_dag_is_paused_and_unpaused(case: Case) -> None:
+    module = {"module": "airflow_dag", "dag_id": "hello"}
+    done = case.tasks(
+        {**module, "paused": True, "check": True},
+        {**module, "paused": True},
+        {**module, "paused": True},
+        {**module, "paused": False},
+        {"module": "airflow_dag", "dag_id": "nowhere", "paused": True},
+    )
+    assert [result["changed"] for result in done] == [True, True, False, True, False], done
+    assert [result["dag"]["is_paused"] for result in done[:4]] == [True, True, True, False]
+    assert_failed(done[4], "Airflow has no such DAG")
+
+
+def test_runs_are_listed(case: Case) -> None:
+    listing = {"module": "airflow_dag_run_info", "dag_ids": ["hello", "fails"]}
+    everything, two, failed, later = case.tasks(
+        listing,
+        {**listing, "limit": 2},
+        {**listing, "states": ["failed"]},
+        {**listing, "since": "2999-01-01T00:00:00Z"},
+    )
+    if case.minor < (2, 1):
+        assert everything["failed"]
+        assert everything["diagnosis"]["cause"]
+        return
+    expected = {"named-1", "many-0", "many-1", "many-2", "bad", "dated"}
+    assert expected <= {run["run_id"] for run in everything["dag_runs"]}, everything
+    assert everything["total"] == len(everything["dag_runs"])
+    assert two["dag_runs"] == everything["dag_runs"][:2]
+    assert two["total"] == everything["total"]
+    assert (later["dag_runs"], later["total"]) == ([], 0)
+    if case.minor >= (2, 3):
+        assert [run["run_id"] for run in failed["dag_runs"]] == ["bad"], failed
+
+
+def test_the_examination(case: Case) -> None:
+    module = {"module": "airflow_api_info"}
+    good, missing, wrong, nobody = case.tasks(
+        {**module, "dag_id": "hello"},
+        {**module, "dag_id": "nowhere"},
+        {**module, "password": "not it"},
+        {**module, "username": "", "password": ""},
+    )
+    assert good["diagnosis"] is None, good
+    assert (good["reachable"], good["generation"], good["login_accepted"]) == (True, case.api, True)
+    assert good["release"] == (None if case.generation == "1.10" else case.airflow.version)
+    assert good["health"]["metadatabase"] == good["health"]["scheduler"] == "healthy"
+    assert (good["dag"]["exists"], good["dag"]["is_paused"]) == (True, False)
+    assert good["dag"]["may_trigger"] is (None if case.generation == "1.10" else True)
+    assert missing["dag"]["exists"] is False
+    assert "no such DAG" in missing["diagnosis"]["cause"]
+    assert wrong["login_accepted"] is not True
+    assert WRONG_PASSWORD in wrong["diagnosis"]["cause"]
+    assert nobody["login_accepted"] is None
+    assert "no login was given" in nobody["diagnosis"]["cause"] or "none was given" in nobody["diagnosis"]["cause"]
+
+
+def test_another_generation_than_the_servers(case: Case) -> None:
+    others = [name for name in ("experimental", "v1", "v2") if name != case.api]
+    for result in case.tasks(*({"dag_id": "hello", "api_version": other, "check": True} for other in others)):
+        assert_failed(result, "has no API of the generation")
+        assert case.api in result["diagnosis"]["remedy"]
+    assert not case.one(dag_id="hello", api_version=case.api, check=True).get("failed")
+
+
+def test_headers_for_gateways_are_not_shown(case: Case) -> None:
+    headers = {"X-Gateway-Key": "hush-hush-1", "X-Short": "1"}
+    done, bad = case.tasks(
+        {"dag_id": "hello", "check": True, "headers": headers},
+        {"dag_id": "hello", "headers": {"X-Gateway-Key": "hush-hush-1\nX-Other: 2"}},
+        verbosity=3,
+    )
+    assert not done.get("failed"), done
+    assert "must be one line" in bad["msg"]
+    assert "hush-hush" not in case.output
+    assert '"changed": true' in case.output  # and the short value has not blanked all the ones in the text
+
+
+# --- tokens of Airflow 3 ----------------------------------------------------------------------
+
+
+def signed_again(token: str, secret: str, **claims: Any) -> str:
+    """The token with other claims, signed as the server does it."""
+    header, payload, _signature = token.split(".")
+    known = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    algorithm = json.loads(base64.urlsafe_b64decode(header + "=="))["alg"]
+    body = base64.urlsafe_b64encode(json.dumps({**known, **claims}).encode()).rstrip(b"=").decode()
+    digest = {"HS512": hashlib.sha512, "HS256": hashlib.sha256}[algorithm]
+    signature = hmac.new(secret.encode(), f"{header}.{body}".encode(), digest).digest()
+    return f"{header}.{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def test_a_ready_token(case: Case) -> None:
+    if case.generation != "3":
+        refused = case.one(dag_id="hello", username="", password="", token="abc.def")
+        assert refused["failed"]
+        assert not refused["changed"]
+        return
+    token = case.token()
+    secret = re.search(r"(?m)^jwt_secret = (.*)$", case.airflow.cfg.read_text())
+    assert secret
+    orders = [
+        {"dag_id": "hello", "token": token, "run_id": "by-token"},
+        {"dag_id": "hello", "token": signed_again(token, secret[1], exp=1700000000, iat=1600000000, nbf=1600000000)},
+        {"dag_id": "hello", "token": signed_again(token, "another secret than the server's" * 3)},
+    ]
+    done, expired, foreign = case.tasks(*orders, username="", password="", verbosity=3)
+    assert done["changed"], done
+    assert_failed(expired, "the token has expired")
+    assert_failed(foreign, "the token is none that this server has signed")
+    assert not [order["token"] for order in orders if order["token"] in case.output]
+
+
+def test_the_auth_manager_of_fab_and_a_token_that_ends_during_the_wait(case: Case) -> None:
+    if case.generation != "3":
+        return
+    case.set("core", auth_manager=FAB)
+    case.set("api_auth", jwt_expiration_time="2", jwt_leeway="0")
+    case.airflow.restart_webserver()
+    order = {"dag_id": "slow", "run_id": "by-fab", "conf": {"seconds": 6}, "wait": True, "wait_timeout": 300}
+    done, wrong = case.tasks(order, {"dag_id": "hello", "password": "not it"}, verbosity=3)
+    assert not done.get("failed"), done
+    assert (done["changed"], done["dag_run"]["state"]) == (True, "success")
+    assert "eyJ" not in case.output  # as every token begins
+    assert_failed(wrong, WRONG_PASSWORD)
+    test_a_role_that_may_only_read(case)
