@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import threading
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -172,6 +171,8 @@ def _log_in_by_form(http: Http, username: str, password: str) -> FormLogin:
 
 def _fields(page: str) -> dict[str, str]:
     """The named input fields of a page and their values."""
+    from html.parser import HTMLParser
+
     found: dict[str, str] = {}
 
     class Inputs(HTMLParser):

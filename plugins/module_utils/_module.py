@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, is_secret_name
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -85,6 +84,8 @@ def take_options(module: AnsibleModule, sections: dict[str, Any]) -> dict[str, A
     :param sections: section -> option -> value, a part of ``module.params``; changed.
     :returns: a copy as it was.
     """
+    from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, is_secret_name
+
     taken = {section: dict(options) if isinstance(options, dict) else options for section, options in sections.items()}
     for options in sections.values():
         secret = [option for option in options if is_secret_name(str(option))] if isinstance(options, dict) else []
@@ -103,10 +104,13 @@ def api_options(module: AnsibleModule) -> dict[str, Any]:
     That is the values of ``headers``, and a login that somebody wrote into ``url``.
     """
     options = dict(module.params)
-    for name in ("url", "api_url"):
-        if "@" in (module.params.get(name) or ""):
-            module.params[name] = HIDDEN
     headers = options["headers"] or {}
+    with_login = [name for name in ("url", "api_url") if "@" in (module.params.get(name) or "")]
+    if not headers and not with_login:
+        return options
+    from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN
+
+    module.params.update(dict.fromkeys(with_login, HIDDEN))
     module.params["headers"] = dict.fromkeys(headers, HIDDEN)
     # Ansible blanks them wherever they stand, and one such as "1" would spoil every text.
     secrets = {options["password"], options["token"]}

@@ -6,6 +6,8 @@
 Exactly once rests on two things: the run's id is chosen here, before anything is sent, and Airflow keeps
 at most one run of an id. So whatever became of a request, asking for the id tells, and the same request
 can be sent again.
+
+What only a failure needs is imported by a failure: Ansible has each file compiled anew for each task.
 """
 
 from __future__ import annotations
@@ -17,9 +19,8 @@ import time
 import uuid
 from contextlib import nullcontext
 from datetime import datetime, timezone
-from typing import Any, Callable, ContextManager, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     Api,
     CallFailed,
@@ -30,9 +31,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     parsed_date,
     same_moment,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause, watch
+
+if TYPE_CHECKING:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 
 _DAG_ID = re.compile(r"[\w.-]{1,250}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
@@ -197,6 +200,8 @@ class Trigger:
         if run.state == "failed":
             if with_tasks:
                 self._fetch_failed_tasks(run)
+            from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
             raise self._failed(
                 f"Run {run.run_id!r} of DAG {run.dag_id!r}", "failed", diagnosis.failed_run(run.url, self.failed_tasks)
             )
@@ -222,6 +227,8 @@ class Trigger:
         if not dag.is_paused:
             return False
         if self.order.if_paused == "fail":
+            from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
             raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
         return self.order.if_paused == "unpause"
 
@@ -269,6 +276,8 @@ class Trigger:
         if date and run.logical_date and same_moment(date, run.logical_date):
             date = None
         if keys or date:
+            from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
             raise self._failed(
                 f"Run {new.run_id!r} of DAG {new.dag_id!r}",
                 "exists already, but is another one than asked for",
@@ -284,6 +293,8 @@ class Trigger:
         except CallFailed:
             other = None  # whose date it is helps, but is not the point
         if failure.taken or (other and other.run_id != self._new.run_id):
+            from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
             why = diagnosis.date_taken(logical_date, other.run_id if other else None, failure.status)
             raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
 
@@ -329,6 +340,8 @@ class Trigger:
 
     def no_scheduler(self) -> AirflowError:
         """The error that ends a wait which is in vain."""
+        from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
         run = self._placed()
         return self._failed(
             f"Run {run.run_id!r} of DAG {run.dag_id!r}",
@@ -354,6 +367,8 @@ class Trigger:
 
     def why_not_ended(self, trouble: CallFailed | None) -> Diagnosis:
         """Why the run has not ended in time. ``trouble`` is what the last look at it met with."""
+        from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
         run = self._placed()
         paused = scheduler = None
         if trouble is None and run.state == "queued":
@@ -375,6 +390,8 @@ class Trigger:
             self.failed_tasks = None  # that the run failed is known and says more
 
     def _failed(self, subject: str, what: str, why: Diagnosis, **details: Any) -> AirflowError:
+        from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
         return diagnosis.error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
 
 

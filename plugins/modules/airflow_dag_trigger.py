@@ -347,13 +347,11 @@ diagnosis:
       sample: 401
 """
 
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis, error, private_values
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     API_ARGUMENTS,
     API_RULES,
@@ -362,6 +360,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     run_module,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order, orders
+
+if TYPE_CHECKING:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -377,8 +378,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         if wanted.waits and not module.check_mode:
             trigger.wait()
     except CallFailed as failure:
-        why = explain(api, wanted.new.dag_id, failure, private_values(options["conf"]))
-        raise _call_failed(api, trigger, why) from None
+        raise _call_failed(api, trigger, _why(api, trigger, failure)) from None
     return trigger.result()
 
 
@@ -402,7 +402,7 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
             new = trigger.order.new
             key = (new.dag_id, error.method, error.status)
             if key not in reasons:  # finding out may take requests, and one login more
-                reasons[key] = explain(api, new.dag_id, error, private_values(new.conf))
+                reasons[key] = _why(api, trigger, error)
             error = _call_failed(api, trigger, reasons[key])
         outcome = {"failed": error is not None, "dag_id": trigger.order.new.dag_id, **trigger.result()}
         if error is not None:
@@ -417,7 +417,17 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     return result
 
 
+def _why(api: Api, trigger: Trigger, failure: CallFailed) -> Diagnosis:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import private_values
+    from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
+
+    new = trigger.order.new
+    return explain(api, new.dag_id, failure, private_values(new.conf))
+
+
 def _call_failed(api: Api, trigger: Trigger, why: Diagnosis) -> AirflowError:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import error
+
     return error(f"{_what_failed(trigger)} at {api.base}", why, **trigger.result())
 
 

@@ -41,13 +41,13 @@ class Login:
     def __init__(self, airflow: Airflow) -> None:
         self.url = airflow.url
         if airflow.version.startswith("2."):
-            self.options = {"username": "admin", "password": airflow.users["admin"]}
+            self.options = dict(zip(("username", "password"), airflow.admin, strict=True))
             self.runs = airflow.url + "/api/v1/dags/paused/dagRuns"
             self.body: dict[str, Any] = {}
-            prepared = requests.Request("GET", airflow.url, auth=("admin", airflow.users["admin"])).prepare()
+            prepared = requests.Request("GET", airflow.url, auth=airflow.admin).prepare()
             self.authorization = prepared.headers["Authorization"]
         else:
-            pair = {"username": "admin", "password": airflow.users["admin"]}
+            pair = dict(zip(("username", "password"), airflow.admin, strict=True))
             token = requests.post(airflow.url + "/auth/token", json=pair, timeout=30).json()["access_token"]
             self.options = {"token": token}
             self.runs = airflow.url + "/api/v2/dags/paused/dagRuns"

@@ -64,6 +64,13 @@ class Airflow:
         """User name -> password: ``admin`` (role Admin), ``op`` (Op), ``viewer`` (Viewer)."""
         return homes.passwords(self.home)
 
+    @property
+    def admin(self) -> tuple[str, str]:
+        """Who may do everything at the API, and the password: with the simple auth manager of 3.x the one it made."""
+        made = self.home / "simple_auth_manager_passwords.json.generated"
+        users = json.loads(made.read_text()) if made.exists() else self.users
+        return "admin", str(users["admin"])
+
     def prepare(self) -> None:
         """Make the home, with airflow.cfg, database, users, DAGs and supervisord.conf."""
         homes.prepare(self.installation, self.home)

@@ -108,7 +108,8 @@ def ours(ansible: Ansible, airflow: Airflow, number: int) -> Count:
     for one in range(0, number, 2):
         runs[one]["run_id"] = f"named-{one}"
     proxy = FaultyProxy(airflow.port, SHARE, delay=LATE)
-    arguments = {"url": proxy.url, "username": "admin", "password": airflow.users["admin"], "timeout": TIMEOUT}
+    username, password = airflow.admin
+    arguments = {"url": proxy.url, "username": username, "password": password, "timeout": TIMEOUT}
     task = {"name": "ours", OURS: {**arguments, "if_paused": "trigger", "runs": runs}}
     done = ansible.playbook(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]) + "\n")
     proxy.close()
@@ -145,7 +146,7 @@ def bare(airflow: Airflow, base: str) -> tuple[str, str, dict[str, Any]]:
     """Address, Authorization header and body of the bare POST. The token of 3.x is fetched past the faulty network."""
     import requests
 
-    pair = ("admin", airflow.users["admin"])
+    pair = airflow.admin
     if airflow.version.startswith("2."):
         prepared = requests.Request("GET", base, auth=pair).prepare()
         return base + "/api/v1/dags/paused/dagRuns", prepared.headers["Authorization"], {}
