@@ -178,7 +178,7 @@ class Trigger:
             self.run = self._api.active_run(new.dag_id)
         if self.run is not None and (self.run.finished or not self.order.waits):
             return self.run
-        unpause = self._must_unpause()
+        unpause = self._must_unpause(check_mode)
         if check_mode:
             planned = self.run or self._checked_plan()
             self.changed = unpause or planned is not self.run
@@ -218,18 +218,18 @@ class Trigger:
             known["timed_out"] = False
         return known
 
-    def _must_unpause(self) -> bool:
-        if self.order.if_paused == "trigger":
-            return False
+    def _must_unpause(self, check_mode: bool) -> bool:
+        if self.order.if_paused == "trigger" and not check_mode:
+            return False  # the order itself tells what else is wrong
         dag = self._dags.look_at(self._new.dag_id)
+        if not dag.is_paused and not dag.has_import_errors:
+            return False
+        from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
+
         if dag.has_import_errors:  # which 2.x and 3.x answer in different ways, and in check mode not at all
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.import_error(dag.dag_id))
-        if not dag.is_paused:
-            return False
         if self.order.if_paused == "fail":
-            from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
-
-            raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
+            raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
         return self.order.if_paused == "unpause"
 
     def _checked_plan(self) -> Run:
