@@ -190,7 +190,7 @@ def test_what_is_refused(case: Case) -> None:
 
 def test_a_role_that_may_only_read(case: Case) -> None:
     if case.generation == "1.10":
-        return  # there are no roles
+        pytest.skip("the API of 1.10 knows no roles")
     viewer: dict[str, Any] = {"username": "viewer", "password": case.airflow.users["viewer"]}
     before = case.runs("hello")
     info, check, apply = case.tasks(
@@ -322,7 +322,7 @@ def test_a_ready_token(case: Case) -> None:
 
 def test_the_auth_manager_of_fab_and_a_token_that_ends_during_the_wait(case: Case) -> None:
     if case.generation != "3":
-        return
+        pytest.skip("there are no tokens before Airflow 3")
     case.set("core", auth_manager=FAB)
     case.set("api_auth", jwt_expiration_time="2", jwt_leeway="0")
     case.airflow.restart_webserver()

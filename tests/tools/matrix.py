@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run tests/integration/test_every_release.py on every release, and write docs/compatibility.md from what passed.
+"""Run the tests of every release on every release, and write docs/compatibility.md from what passed.
 
 `python tests/tools/matrix.py [VERSION ...]`: with versions named, only those run and nothing is written.
 """
@@ -19,63 +19,96 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 from testbed import pythons, releases  # noqa: E402  (the path has to be set first)
 from testbed.errors import MissingPython  # noqa: E402
 
-TABLE = CHECKOUT / "docs/compatibility.md"
-# The columns, and the tests that they stand for.
-CLAIMS = {
-    "refused, then answered": "test_from_refused_to_answered",
-    "no change again": "test_again_nothing_is_done",
-    "what info tells": "test_what_info_tells",
-    "another and back": "test_something_else_and_back",
-    "unsupported": "test_what_the_release_has_no_place_for",
-    "airflow_config": "test_an_option_is_set_and_taken_out_in_one_restart",
-}
+PAGE = CHECKOUT / "docs/compatibility.md"
 HEADER = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
 # Compatibility
 
 Written by `make test-matrix`, which installs each release, runs it under supervisord, and does the following through a
-real ansible-playbook: from the release's default configuration to passwords accepted, proved by a request that was
-refused before and is answered after (on 3.x, a token from `/auth/token` by the FAB auth manager); the same task again;
-to another backend or auth manager and back; options that the release has no place for; and `airflow_config`.
+real ansible-playbook.
+"""
+HOSTS = """
+## On the host
+
+From the release's default configuration to passwords accepted, proved by a request that was refused before and is
+answered after (on 3.x, a token from `/auth/token` by the FAB auth manager); the same task again; to another backend or
+auth manager and back; options that the release has no place for; and `airflow_config`.
 
 """
+API = """
+## Over the API
+
+A run triggered in check mode, for real and again, and waited for; three runs in one task; a run that fails, with the end
+of its log (1.10 tells no logs); a date that is taken, a missing and a paused DAG, a wrong password; a role that may only
+read (1.10 has none); `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so); `airflow_api_info`; and
+on 3.x ready, expired and foreign tokens, the FAB auth manager, and a token that ends during the wait ("none" before 3).
+
+"""
+# For each table what stands before it, the file of its tests, and its columns with the tests that they stand for.
+TABLES = [
+    (
+        HOSTS,
+        "test_every_release.py",
+        {
+            "refused, then answered": "test_from_refused_to_answered",
+            "no change again": "test_again_nothing_is_done",
+            "what info tells": "test_what_info_tells",
+            "another and back": "test_something_else_and_back",
+            "unsupported": "test_what_the_release_has_no_place_for",
+            "airflow_config": "test_an_option_is_set_and_taken_out_in_one_restart",
+        },
+    ),
+    (
+        API,
+        "test_api_every_release.py",
+        {
+            "trigger once": "test_a_run_is_triggered_once_and_waited_for",
+            "many": "test_many_are_triggered_and_waited_for",
+            "failed run": "test_a_failed_run_tells_its_reason",
+            "refusals": "test_what_is_refused",
+            "role": "test_a_role_that_may_only_read",
+            "airflow_dag": "test_a_dag_is_paused_and_unpaused",
+            "run_info": "test_runs_are_listed",
+            "api_info": "test_the_examination",
+            "tokens": "test_a_ready_token",
+            "token renewed": "test_the_auth_manager_of_fab_and_a_token_that_ends_during_the_wait",
+        },
+    ),
+]
 
 
 def main() -> int:
     chosen = sys.argv[1:] or [release.version for release in releases.RELEASES]
-    results = {version: run(version) for version in chosen}
-    lines = [f"| Airflow | Python | {' | '.join(CLAIMS)} |", "|---" * (len(CLAIMS) + 2) + "|"]
-    lines += [f"| {version} | {' | '.join(cells)} |" for version, cells in results.items()]
-    text = HEADER + "\n".join(lines) + "\n"
+    text, failed = HEADER, False
+    for introduction, file, claims in TABLES:
+        results = {version: run(version, file, claims) for version in chosen}
+        lines = [f"| Airflow | Python | {' | '.join(claims)} |", "|---" * (len(claims) + 2) + "|"]
+        lines += [f"| {version} | {' | '.join(cells)} |" for version, cells in results.items()]
+        text += introduction + "\n".join(lines) + "\n"
+        failed = failed or any("FAILED" in cells for cells in results.values())
     print(text)
     if not sys.argv[1:]:
-        TABLE.write_text(text)
-    return 1 if any("FAILED" in cells for cells in results.values()) else 0
+        PAGE.write_text(text)
+    return 1 if failed else 0
 
 
-def run(version: str) -> list[str]:
+def run(version: str, file: str, claims: dict[str, str]) -> list[str]:
     """The cells of a release: its Python, then a word for each claim."""
     try:
         python = pythons.version_of(pythons.find(releases.release(version).pythons)) or "?"
     except MissingPython as error:
         print(f"SKIPPED: Airflow {version}: {error}")
-        return ["none here", *["not run" for _claim in CLAIMS]]
+        return ["none here", *["not run" for _claim in claims]]
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         report = Path(folder) / "report.xml"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            f"--junitxml={report}",
-            "tests/integration/test_every_release.py",
-        ]
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"tests/integration/{file}"]
         subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "AIRFLOW_VERSIONS": version}, check=False)
         words = {}
         for case in ET.parse(report).iter("testcase"):
-            bad = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-            words[str(case.get("name")).partition("[")[0]] = "FAILED" if bad else "yes"
-    return [python, *(words.get(test, "FAILED") for test in CLAIMS.values())]
+            bad = [child.tag for child in case if child.tag in ("failure", "error")]
+            skipped = [child.tag for child in case if child.tag == "skipped"]
+            words[str(case.get("name")).partition("[")[0]] = "FAILED" if bad else "none" if skipped else "yes"
+    return [python, *(words.get(test, "FAILED") for test in claims.values())]
 
 
 if __name__ == "__main__":
