@@ -10,11 +10,14 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import http.client
+import http.server
 import json
 import os
 import re
 import sqlite3
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +113,10 @@ def case(request: pytest.FixtureRequest, ansible: Ansible) -> Iterator[Case]:
             case.set("core", simple_auth_manager_users="admin:admin,op:op,viewer:viewer")
             passwords = {name: airflow.users[name] for name in ("admin", "op", "viewer")}
             (home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps(passwords))
+        (airflow.dags / "broken.py").write_text("from airflow import DAG\nraise RuntimeError('not today')\n")
+        (airflow.dags / "later.py").write_text((airflow.dags / "examples.py").read_text().replace('"hello"', '"later"'))
         airflow.start()
+        airflow.wait_dags(["later"])
         yield case
 
 
@@ -119,6 +125,32 @@ def assert_failed(result: dict[str, Any], cause: str) -> None:
     assert not result["changed"]
     assert cause in result["diagnosis"]["cause"], result["diagnosis"]
     assert result["diagnosis"]["remedy"]
+
+
+class Stripped(http.server.BaseHTTPRequestHandler):
+    """A proxy in front of ``port`` that takes the Authorization header away."""
+
+    port = 0
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name: value for name, value in self.headers.items() if name != "Authorization"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(self.command, self.path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 def test_as_the_release_comes(case: Case) -> None:
@@ -283,6 +315,50 @@ def test_headers_for_gateways_are_not_shown(case: Case) -> None:
     assert "must be one line" in bad["msg"]
     assert "hush-hush" not in case.output
     assert '"changed": true' in case.output  # and the short value has not blanked all the ones in the text
+
+
+def test_a_proxy_that_takes_the_login_away(case: Case) -> None:
+    handler = type("Handler", (Stripped,), {"port": case.airflow.port})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        refused = case.one(dag_id="hello", url=f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert_failed(refused, "the Authorization header" if case.minor >= (2, 3) else "does not reach Airflow")
+
+
+def test_a_dag_that_cannot_be_imported(case: Case) -> None:
+    """One that Airflow has never had, and one that it knows from before its file was broken."""
+    broken = case.airflow.dags / "broken.py"
+    if case.generation == "1.10":
+        assert_failed(case.one(dag_id="broken"), "Airflow has no such DAG")  # its API tells no import errors
+        return
+    missing = case.one(dag_id="broken")
+    assert_failed(missing, "Airflow has no such DAG, and files that it cannot import")
+    assert str(broken) in missing["diagnosis"]["evidence"]
+    if case.minor < (2, 3):
+        return
+    (case.airflow.dags / "later.py").write_text(broken.read_text())
+
+    def is_known() -> bool:
+        return bool(case.one(module="airflow_api_info", dag_id="later")["dag"]["has_import_errors"])
+
+    case.airflow.wait_until(is_known, "later.py has an import error", 150)
+    check, apply, info = case.tasks(
+        {"dag_id": "later", "check": True}, {"dag_id": "later"}, {"module": "airflow_api_info", "dag_id": "later"}
+    )
+    for result in (check, apply):
+        assert_failed(result, "its file cannot be imported at present")
+    assert "its file cannot be imported at present" in info["diagnosis"]["cause"]
+    assert not case.runs("later")
+
+
+def test_a_server_that_lets_everybody_in_as_nobody(case: Case) -> None:
+    if case.generation != "2":
+        pytest.skip("the backend default is one of Airflow 2; on 1.10 whoever calls may trigger")
+    case.airflow.set_backends("airflow.api.auth.backend.default")
+    refused = case.one(dag_id="hello")
+    assert_failed(refused, "the login is right, but the API takes no passwords")
+    assert refused["diagnosis"]["http_status"] == 403
 
 
 # --- tokens of Airflow 3 ----------------------------------------------------------------------

@@ -38,10 +38,11 @@ auth manager and back; options that the release has no place for; and `airflow_c
 API = """
 ## Over the API
 
-A run triggered in check mode, for real and again, and waited for; three runs in one task; a run that fails, with the end
-of its log (1.10 tells no logs); a date that is taken, a missing and a paused DAG, a wrong password; a role that may only
-read (1.10 has none); `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so); `airflow_api_info`; and
-on 3.x ready, expired and foreign tokens, the FAB auth manager, and a token that ends during the wait ("none" before 3).
+A run triggered in check mode, for real and again, and waited for; three runs in one task; a run that fails, with the
+end of its log (1.10 tells no logs); a date that is taken, a missing and a paused DAG, a wrong password; a role that may
+only read (1.10 has none); a DAG whose file is broken; a proxy that takes the login away; the backend `default`;
+`airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so); `airflow_api_info`; and on 3.x ready,
+expired and foreign tokens, the FAB auth manager, and a token that ends during the wait.
 
 """
 # For each table what stands before it, the file of its tests, and its columns with the tests that they stand for.
@@ -67,6 +68,9 @@ TABLES = [
             "failed run": "test_a_failed_run_tells_its_reason",
             "refusals": "test_what_is_refused",
             "role": "test_a_role_that_may_only_read",
+            "broken file": "test_a_dag_that_cannot_be_imported",
+            "header lost": "test_a_proxy_that_takes_the_login_away",
+            "default": "test_a_server_that_lets_everybody_in_as_nobody",
             "airflow_dag": "test_a_dag_is_paused_and_unpaused",
             "run_info": "test_runs_are_listed",
             "api_info": "test_the_examination",

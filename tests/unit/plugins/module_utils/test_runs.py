@@ -58,6 +58,7 @@ class FakeAirflow(Http):
         self.faults = list(faults or [])
         self.states = ["queued"]
         self.is_paused = False
+        self.has_import_errors = False
         self.scheduler = "healthy"
         self.release = (2, 11)
         self.runs: dict[str, dict[str, Any]] = {}
@@ -88,7 +89,8 @@ class FakeAirflow(Http):
         if words == ["health"]:
             return as_answer(200, {"scheduler": {"status": self.scheduler}})
         if len(words) == 2:
-            return as_answer(200, {"dag_id": "load", "is_paused": self.is_paused})
+            state = {"is_paused": self.is_paused, "has_import_errors": self.has_import_errors}
+            return as_answer(200, {"dag_id": "load", **state})
         if words[-1] == "taskInstances":
             task = {"task_id": "work", "state": "failed", "try_number": 0}
             return as_answer(200, {"task_instances": [task]})
@@ -290,6 +292,17 @@ class TestSame:
         assert "run 'other'" in str(error)
         assert error.details["diagnosis"]["http_status"] == 409
         assert airflow.runs.keys() == {"other"}
+
+
+class TestImportErrors:
+    @pytest.mark.parametrize("check_mode", [True, False])
+    def test_a_dag_whose_file_is_broken_is_not_triggered(self, check_mode: bool) -> None:
+        airflow = FakeAirflow()
+        airflow.has_import_errors = True
+        with pytest.raises(AirflowError, match="cannot be imported") as caught:
+            trigger_on(airflow, if_paused="unpause").place(check_mode)
+        assert caught.value.details["changed"] is False
+        assert [method for method, _other in airflow.sent] == ["GET"]
 
 
 class TestPaused:
