@@ -455,8 +455,7 @@ class Api:
 
         def call() -> Run:
             words = self.dialect
-            if new.note is not None and not words.has_notes:
-                raise AirflowError(f"note is given, and {words.releases} keeps no notes: leave it out.")
+            self.check_words(new)
             document: dict[str, Any] = {**words.always, words.run_key: new.run_id}
             if new.conf is not None:
                 document["conf"] = new.conf
@@ -468,6 +467,11 @@ class Api:
             return self._as_run({"dag_id": new.dag_id, **self._call("POST", path, words.run_key, document)})
 
         return self._identifying(call)
+
+    def check_words(self, new: NewRun) -> None:
+        """Raise AirflowError where this generation of the API has no word for what is ordered. Sends nothing."""
+        if new.note is not None and not self.dialect.has_notes:
+            raise AirflowError(f"note is given, and {self.dialect.releases} keeps no notes: leave it out.")
 
     def check_create_run(self, dag_id: str) -> bool:
         """Whether create_run would be allowed, found out without creating anything; False where that cannot be seen.

@@ -227,14 +227,13 @@ class Trigger:
         from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
 
         if dag.has_import_errors:  # which 2.x and 3.x answer in different ways, and in check mode not at all
-            from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
-
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.import_error(dag.dag_id))
         if self.order.if_paused == "fail":
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
         return self.order.if_paused == "unpause"
 
     def _checked_plan(self) -> Run:
+        self._api.check_words(self._new)
         self._api.check_create_run(self._new.dag_id)
         return self._plan() if self.order.named else self._plan()._replace(run_id=None)
 

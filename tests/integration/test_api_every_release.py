@@ -200,14 +200,16 @@ def test_a_failed_run_tells_its_reason(case: Case) -> None:
 
 def test_what_is_refused(case: Case) -> None:
     date = "2026-01-31T08:00:00+01:00"
-    taken, missing, paused, wrong = case.tasks(
+    taken, missing, planned, paused, wrong = case.tasks(
         {"dag_id": "hello", "run_id": "dated", "logical_date": date},
         {"dag_id": "nowhere"},
+        {"dag_id": "nowhere", "if_paused": "trigger", "check": True},
         {"dag_id": "paused"},
         {"dag_id": "hello", "password": "not it"},
     )
     assert taken["changed"], taken
-    assert_failed(missing, "Airflow has no such DAG")
+    for result in (missing, planned):
+        assert_failed(result, "Airflow has no such DAG")
     assert_failed(paused, "it is paused")
     assert_failed(wrong, WRONG_PASSWORD)
     other, note = case.tasks({"dag_id": "hello", "logical_date": date}, {"dag_id": "hello", "note": "why"})

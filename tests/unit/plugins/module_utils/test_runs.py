@@ -304,6 +304,12 @@ class TestImportErrors:
         assert caught.value.details["changed"] is False
         assert [method for method, _other in airflow.sent] == ["GET"]
 
+    def test_check_mode_looks_at_the_dag_even_where_nobody_minds_that_it_is_paused(self) -> None:
+        airflow = FakeAirflow()
+        airflow.has_import_errors = True
+        with pytest.raises(AirflowError, match="cannot be imported"):
+            trigger_on(airflow, if_paused="trigger").place(check_mode=True)
+
 
 class TestPaused:
     def test_fail_sends_nothing(self) -> None:
