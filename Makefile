@@ -114,9 +114,10 @@ $(BUILD)/bench/.ready: tests/requirements/bench.txt $(BUILD)/venv/.ready
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --target $(BUILD)/bench -r tests/requirements/bench.txt
 	@touch $@
 
-bench: venv $(BUILD)/bench/.ready ## what a task costs beside a ping, ini_file and uri, and a bare restart (6 minutes)
+bench: venv $(BUILD)/bench/.ready ## what a task costs beside a ping, ini_file and uri, and a bare restart; on 30 hosts too (20 minutes)
 	$(BIN)/python tests/benchmark/bench.py
 	$(BIN)/python tests/benchmark/bench_triggers.py
+	$(BIN)/python tests/benchmark/fleet.py
 
 packages: ## install the Debian packages that tests need, where root may do that
 	@$(PYTHON) tests/tools/packages.py

@@ -168,7 +168,7 @@ def converge(users):
     if "roles" in wanted:
         users.roles()  # refuses those that do not exist
     other = users.find(email=wanted["email"]) if "email" in wanted else None
-    if other and other.username != order["username"]:
+    if other and not (user and other.id == user.id):
         raise Refused("the e-mail address %s belongs to another user" % wanted["email"])
     if not user:
         if order["apply"]:

@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 TABLE = CHECKOUT / "docs/faults.md"
 MEMBER = "airflow-2-11-2"
 WRITE_TABLE = "AIRFLOW_FAULTS" in os.environ
-ARGS = {"backends": ["basic_auth", "session"], "health_timeout": 60}
+ARGS = {"backends": ["basic_auth", "session"], "health_timeout": 120}
 CFG = HOME / "airflow.cfg"
 SQUATTER = f"systemd-run --unit squatter python3 -m http.server {PORT}"
 HEADER = """\
@@ -248,7 +248,6 @@ FAULTS = {
         KEPT,
         DOWN,
         DOES_IT,
-        True,
     ),
     "disk full": Fault(
         "no room in the folder of airflow.cfg, here /etc/airflow",
@@ -257,7 +256,6 @@ FAULTS = {
         KEPT,
         UNTOUCHED,
         DOES_IT,
-        True,
     ),
     "variable": Fault(
         "`AIRFLOW__API__AUTH_BACKENDS` in the unit's EnvironmentFile",

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +35,8 @@ class Users:
         """What the module returned, host by host. Secrets are nowhere in what was printed."""
         task = {module: args, "name": "The module under test", "ignore_errors": True}
         play = [{"hosts": "all", "gather_facts": False, "tasks": [task]}]
-        done = self._ansible.playbook(json.dumps(play) + "\n", check=check, diff=True, env=ENV, verbosity=3)
+        with on_no_command_line(PASSWORD, OTHER):
+            done = self._ansible.playbook(json.dumps(play) + "\n", check=check, diff=True, env=ENV, verbosity=3)
         for secret in (PASSWORD, OTHER, *map(json.dumps, (PASSWORD, OTHER))):
             assert secret not in done.output
         results = {task.host: task.result for task in done.tasks if task.host in self.airflows}
@@ -52,6 +57,29 @@ class Users:
 
     def may_trigger(self, password: str) -> dict[str, bool]:
         return {name: airflow.may_trigger("deployer", password) for name, airflow in self.airflows.items()}
+
+
+@contextmanager
+def on_no_command_line(*secrets: str) -> Iterator[None]:
+    """Look at the arguments of all processes meanwhile: those on the hosts are this machine's too."""
+    over = threading.Event()
+    seen: set[str] = set()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    arguments = path.read_bytes()
+                    seen.update(secret for secret in secrets if secret.encode() in arguments)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+    assert not seen
 
 
 def is_simple(airflow: AirflowHost) -> bool:

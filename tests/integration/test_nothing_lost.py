@@ -33,21 +33,7 @@ KILLS = 200
 VERSION = "2.11.2"
 OLD, NEW = ["session"], ["basic_auth", "session"]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-# As little as starts fast. The name and the environment are what makes it Airflow's server to the collection.
-STAND_IN = """\
-import http.server, os, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = b'{"metadatabase": {"status": "healthy"}}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *arguments):
-        pass
-http.server.HTTPServer.allow_reuse_address = True
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
-"""
+STAND_IN = (Path(__file__).parents[1] / "testbed/stand_in.py").read_text()
 RESTART = """\
 #!/bin/sh
 # The server, and a pid file as a service manager has one. One at a time, also when the last caller was killed.
