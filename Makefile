@@ -103,7 +103,7 @@ FLEET_TESTS := tests/integration/test_fleet.py tests/integration/test_fleet_user
 test-fleet: venv packages ## roles and users on hosts of all seven kinds
 	AIRFLOW_FLEET=all $(BIN)/python -m pytest --verbose $(FLEET_TESTS)
 
-test-faults: venv packages ## break a host in eleven ways; writes the table in docs/faults.md
+test-faults: venv packages ## break a host in eleven ways; writes the table in docs/host-faults.md
 	AIRFLOW_FLEET=airflow-2-11-2 AIRFLOW_FAULTS=all $(BIN)/python -m pytest --verbose tests/integration/test_faults.py
 
 faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)

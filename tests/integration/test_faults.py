@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a play says, and in what state it leaves a host, when something goes wrong on it. Nothing here is a stub.
 
-`make test-faults` runs all of them and writes docs/faults.md; otherwise those run that no other test has.
+`make test-faults` runs all of them and writes docs/host-faults.md; otherwise those run that no other test has.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from testbed.fleet import Fleet
 from testbed.runner import Ansible, ModuleResult
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TABLE = CHECKOUT / "docs/faults.md"
+TABLE = CHECKOUT / "docs/host-faults.md"
 MEMBER = "airflow-2-11-2"
 WRITE_TABLE = "AIRFLOW_FAULTS" in os.environ
 ARGS = {"backends": ["basic_auth", "session"], "health_timeout": 120}
@@ -29,7 +29,7 @@ CFG = HOME / "airflow.cfg"
 SQUATTER = f"systemd-run --unit squatter python3 -m http.server {PORT}"
 HEADER = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
-# Faults
+# Faults on hosts
 
 Written by `make test-faults`, which provokes each of these on a real systemd host with Airflow {version}, reached by
 ssh, while `fleetops.airflow.airflow_api_auth` is about to let passwords in there. What the play says is quoted without
