@@ -516,7 +516,7 @@ def _challenges(answer: Answer) -> bool:
 
 def release_of(answer: Answer) -> str | None:
     """The release that wrote a problem document: its type leads to that release's documentation."""
-    found = re.search(r"/apache-airflow/(\d+\.\d+[^/]*)/", str((answer.document or {}).get("type")))
+    found = re.search(r"/docs/(?:apache-airflow/)?(\d+\.\d+[^/]*)/", str((answer.document or {}).get("type")))
     return found.group(1) if found else None
 
 

@@ -158,6 +158,19 @@ def test_refusals_of_other_generations_and_tokens(observed: Observed, cause: str
     assert found.remedy.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("place", "release"),
+    [
+        ("docs/2.0.2/stable-rest-api-ref.html#section/Errors/Unauthenticated", "2.0.2"),
+        ("docs/apache-airflow/2.11.2/stable-rest-api-ref.html#section/Errors/Unauthenticated", "2.11.2"),
+        ("elsewhere", None),
+    ],
+)
+def test_the_release_is_read_from_a_refusal(place: str, release: str | None) -> None:
+    body = json.dumps({"type": "https://airflow.apache.org/" + place}).encode()
+    assert diagnosis.release_of(Answer(401, {"Content-Type": "application/problem+json"}, body)) == release
+
+
 def test_an_unknown_cause_lists_the_candidates_in_order() -> None:
     cause = diagnose(refused(403, "2.11.2", stranger=403, known=403, form_trouble="it is away")).cause
     order = ["(1) basic_auth", "(2) the password", "(3) the user's role", "(4) a proxy"]
