@@ -41,7 +41,7 @@ HEADER = """\
 Written by `make faults`. Between the task and a real Airflow stands a TCP proxy that spoils 30 % of all requests, each
 in one of these ways: {kinds}. "Too late" is after the task's `timeout`. 500 runs are ordered: by one task of
 `airflow_dag_trigger` with `runs`, half of them with a run id; and by `ansible.builtin.uri` in a loop of 500 with
-`retries: 5`, a second apart. Afterwards the runs are counted in Airflow's database.
+`retries: 5`, a second apart. Afterwards the runs are counted past the proxy.
 
 - doubled: the order has made more than one run. Lost: none, and the task calls it done.
 - falsely failed: the task calls it failed, and the run is there. Failed: it is called so, and rightly.
