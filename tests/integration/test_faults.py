@@ -348,7 +348,15 @@ def what_was_said(done: ModuleResult) -> str:
     """The message without what the server's log said, and without what is another one each time."""
     if not done.failed:
         return "changed" if done.changed else "ok"
-    text = re.sub(r"(?s)\s*(The server's last words:.*\n---|No log of the server was found to quote\.)", "", done.msg)
-    for pattern, word in ((r"\bpid \d+", "pid N"), (r"10\.77\.0\.\d+", "HOST"), (r"\s+", " "), (r"\|", "/")):
+    # What the log said ends in a line that begins as the headings in it do.
+    log = r"(?s)\s*The server's last words:.*?\n---(?= /\S+ has been put back| SOMEBODY|$)"
+    text = re.sub(log, "", done.msg).replace("No log of the server was found to quote.", "")
+    for pattern, word in (
+        (r"\bpid \d+", "pid N"),
+        (r"10\.77\.0\.\d+", "HOST"),
+        (re.escape(str(CHECKOUT)) + r"/\S*/bin/", ""),
+        (r"\s+", " "),
+        (r"\|", "/"),
+    ):
         text = re.sub(pattern, word, text)
     return ("UNREACHABLE: " if done.result.get("unreachable") else "FAILED: ") + text.strip()
