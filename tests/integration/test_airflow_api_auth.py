@@ -135,11 +135,12 @@ def test_from_refused_to_accepted_and_no_further(
         assert again.result["in_force"] == [BASIC, SESSION]
         assert again.result["diff"]["before"] == again.result["diff"]["after"]
     assert not (tmp_path / "started").exists()
-    assert ansible.module(MODULE, {**args, **watched, "backends": ["deny_all"]}, check=True).failed
+    unproved = {**args, "username": None, "password": None}
+    assert ansible.module(MODULE, {**unproved, **watched, "backends": ["deny_all"]}, check=True).failed
     assert (tmp_path / "started").exists()  # so the watch does see what starts Airflow
     assert_untouched(airflow, after, pid)
 
-    back = ansible.module(MODULE, {**args, "backends": ["session"], "username": None, "password": None})
+    back = ansible.module(MODULE, {**unproved, "backends": ["session"]})
     assert back.changed
     assert airflow.cfg.read_bytes() == before
     assert api_status(airflow, "admin") in (401, 403)
@@ -303,8 +304,11 @@ def test_an_orphaned_gunicorn_does_not_pass_for_the_server(ansible: Ansible, acc
 def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     conf = airflow.supervisord_conf.read_text()
-    program = f"[program:{airflow.server_program}]\n"
-    changed = conf.replace(program, program + f'environment=AIRFLOW__API__AUTH_BACKEND="{SESSION}"\n')
+    head, program, rest = conf.partition(f"[program:{airflow.server_program}]\n")
+    changed = (
+        head + program + rest.replace("environment=\n", f'environment=AIRFLOW__API__AUTH_BACKEND="{SESSION}"\n', 1)
+    )
+    assert changed != conf
     try:
         airflow.supervisord_conf.write_text(changed)
         airflow.supervisorctl("update")

@@ -223,12 +223,12 @@ killasgroup=true
         if program != "airflow-scheduler" or self.installation.release.generation != "3":
             return ""
         # A process for each of the 32 tasks that could run at once takes half a minute to start.
-        environment = {"AIRFLOW__CORE__PARALLELISM": "4"}
-        if self.installation.release.generation == "3":  # tasks report to the server, by default at port 8080
-            environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{self.url}/execution/"
-            environment["AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT"] = (
-                "60"  # by default 5 s, too short for a busy machine
-            )
+        # And tasks report to the server, by default at port 8080, with 5 s of patience, too few for a busy machine.
+        environment = {
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        }
         return _as_environment(environment)
 
 
