@@ -56,10 +56,12 @@ def edit(cfg: Cfg, settings: list[Setting]) -> Cfg:
     changes: list[tuple[str, str, str | None]] = []
     for setting in settings:
         own = cfg.own(setting.section, setting.option)
-        if setting.value is None or not own or not setting.same(own.value, setting.value):
+        if own if setting.value is None else not own or not setting.same(own.value, setting.value):
             changes.append((setting.section, setting.option, setting.value))
-        changes += [(setting.section, option, None) for option in setting.superseded]
-    return cfg.edited(changes)
+        changes += [
+            (setting.section, option, None) for option in setting.superseded if cfg.own(setting.section, option)
+        ]
+    return cfg.edited(changes) if changes else cfg
 
 
 def variable_name(section: str, option: str) -> str:
