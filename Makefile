@@ -93,8 +93,9 @@ docs: venv ## check the documentation of the plugins, the roles and the change l
 build: venv $(BUILD)/importer/.ready ## build, install and import the collection as Galaxy would
 	$(BIN)/python tests/tools/package.py
 
-integration: venv packages ## tests against a real Airflow
-	$(BIN)/python -m pytest --verbose tests/integration
+# Two Airflows at once: much of the time is spent waiting for one to start.
+integration: venv packages ## tests against real Airflows
+	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope --durations 30 tests/integration
 
 test-matrix: venv ## airflow_api_auth on every Airflow release; writes the table in docs/compatibility.md
 	$(BIN)/python tests/tools/matrix.py

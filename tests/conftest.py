@@ -9,6 +9,8 @@ import pytest
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    passed = reporter and reporter.stats.get("passed")
+    if not reporter:
+        return  # a worker, whose tests are counted by the session that started it
+    passed = reporter.stats.get("passed")
     if exitstatus == pytest.ExitCode.OK and not passed and not session.config.option.collectonly:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED

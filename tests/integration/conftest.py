@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,10 +19,28 @@ from testbed.installation import Installer, find_uv
 from testbed.instance import Airflow, free_port
 from testbed.reaper import reaped
 from testbed.runner import Ansible
+from xdist.scheduler import LoadScopeScheduling
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Of each way to log in one; `make test-fleet` runs all.
 MEMBERS = "airflow-2-2-5,airflow-2-11-2,airflow-3-3-2-fab,airflow-3-3-2-simple"
+
+
+# Files that use the fleet: hosts are dear, so one worker has them all.
+ON_FLEET = ("test_audit", "test_faults", "test_fleet", "test_fleet_users")
+
+
+class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]  # xdist leaves its arguments untyped
+    """Workers share out the servers: those tests go together that use the same one, in their order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        release = re.search(r"\d+\.\d+\.\d+", test)
+        return "fleet" if Path(file).stem in ON_FLEET else file + (release[0] if release else "")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    return ByAirflow(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testbed import processes
 from testbed.instance import Airflow
 from testbed.runner import Ansible, ModuleResult
 
@@ -470,7 +471,7 @@ def test_a_lost_connection_does_not_stop_it_half_way(ansible: Ansible, refusing:
     )
     thread.start()
     airflow.wait_until(lambda: BASIC.encode() in airflow.cfg.read_bytes(), "the file is changed")
-    module = [pid for pid in module_pids() if b"AnsiballZ_airflow_api_auth" in cmdline(pid)]
+    module = module_pids()
     assert module
     for pid in module:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
@@ -481,11 +482,11 @@ def test_a_lost_connection_does_not_stop_it_half_way(ansible: Ansible, refusing:
 
 
 def module_pids() -> list[int]:
-    """Python processes only: the shell above them is not ours to signal."""
+    """Python processes that this one has started; the shell above them is not ours to signal."""
     return [
-        int(entry)
-        for entry in os.listdir("/proc")
-        if entry.isdigit() and b"python" in cmdline(int(entry)).split(b"\0")[0]
+        pid
+        for pid in processes.tree(os.getpid())
+        if b"python" in cmdline(pid).split(b"\0")[0] and b"AnsiballZ_airflow_api_auth" in cmdline(pid)
     ]
 
 

@@ -287,7 +287,11 @@ def site(fleet: Fleet, on_fleet: Ansible) -> Iterator[Site]:
     if MEMBER not in fleet.airflows:
         pytest.skip(f"the fleet has no {MEMBER}")
     site = Site(fleet, on_fleet)
+    pristine = site.airflow.cfg.read_bytes()
     yield site
+    site.airflow.cfg.write_bytes(pristine)
+    site.airflow.run(f"systemctl restart {site.airflow.unit}")
+    site.airflow.wait_healthy()
     if WRITE_TABLE and len(ROWS) == len(FAULTS):
         lines = ["| " + " | ".join(row) + " |\n" for row in ROWS]
         TABLE.write_text(HEADER.format(version=site.airflow.installation.release.version) + "".join(lines))

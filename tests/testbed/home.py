@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from testbed.errors import TestbedError
 from testbed.installation import Installation
+from testbed.locked import locked
 
 DAGS = Path(__file__).parent / "dags"
 USERS = {"admin": "Admin", "op": "Op", "viewer": "Viewer"}
@@ -42,8 +42,7 @@ def prepare(installation: Installation, home: Path, known_as: Path | None = None
     """
     template = installation.folder / "template"
     marker = template / ".complete"
-    with (installation.folder / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(installation.folder / "template.lock"):
         if not marker.is_file():
             shutil.rmtree(template, ignore_errors=True)
             _initialise(installation, template)

@@ -26,8 +26,9 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
-from testbed import pythons  # noqa: E402  (the path has to be set first)
+from testbed import processes, pythons  # noqa: E402  (the path has to be set first)
 from testbed.errors import TestbedError  # noqa: E402
+from testbed.locked import locked  # noqa: E402
 
 SUITE = "bookworm"
 # The last line is what a Python that was built elsewhere, and is seen through a bind mount, links to.
@@ -270,14 +271,19 @@ def reason_to_skip() -> str | None:
 
 def make_image(root: Path) -> Path:
     """The image of all hosts below ``root``, made if it is not there yet or was made by another recipe (20 s)."""
-    ingredients = repr((SUITE, PACKAGES, AIRFLOW_UID, MASKED, inspect.getsource(make_image)))
+    ingredients = repr((SUITE, PACKAGES, AIRFLOW_UID, MASKED, inspect.getsource(_debian)))
     recipe = hashlib.sha256(ingredients.encode()).hexdigest()[:12]
     image = root / f"image-{recipe}"
-    if (image / ".complete").exists():
-        return image
-    root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob("image-*"):
-        shutil.rmtree(old)
+    with locked(root / "lock"):
+        if not (image / ".complete").exists():
+            for old in root.glob("image-*"):
+                shutil.rmtree(old)
+            _debian(image)
+            (image / ".complete").touch()
+    return image
+
+
+def _debian(image: Path) -> None:
     sources = [str(path) for path in Path("/etc/apt/sources.list.d").glob("debian.sources")]
     sources += [path for path in ["/etc/apt/sources.list"] if Path(path).is_file() and not sources]
     _run(
@@ -290,8 +296,6 @@ def make_image(root: Path) -> Path:
         *(f'--customize-hook=ln -sf /dev/null "$1/etc/systemd/system/{unit}"' for unit in MASKED),
         *(SUITE, str(image), *sources),
     )
-    (image / ".complete").touch()
-    return image
 
 
 def read_only_folders(*interpreters: Path) -> list[Path]:
@@ -332,7 +336,7 @@ def _end(host: Host) -> None:
     deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    for number in _tree(pid) if Path(f"/proc/{pid}").exists() else []:
+    for number in processes.tree(pid) if Path(f"/proc/{pid}").exists() else []:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline + 10:
@@ -345,11 +349,6 @@ def _pid(host: Host) -> int | None:
         return int((host.folder / "pid").read_text())
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _tree(pid: int) -> list[int]:
-    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    return [below for child in children for below in _tree(int(child))] + [pid]
 
 
 def _rmdir(folder: Path) -> None:

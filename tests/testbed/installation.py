@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import pythons
 from testbed.errors import TestbedError
+from testbed.locked import locked
 from testbed.releases import Release
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
@@ -49,7 +48,7 @@ class Installer:
         """Return the installation of ``release`` below ``root``, installing what is not there yet."""
         python = pythons.find(release.pythons)
         self.root.mkdir(parents=True, exist_ok=True)
-        with _locked(self.root / "lock"):
+        with locked(self.root / "lock"):
             supervisor = self.root / "supervisor"
             self.venv(supervisor, pythons.find(("3.11", "3.12", "3.13", "3.10")), REQUIREMENTS / "supervisor.txt")
             # The folder's name has the interpreter's version, so that another one makes another venv.
@@ -104,11 +103,3 @@ def find_uv(checkout: Path) -> Path:
     if not found:
         raise TestbedError("uv is neither in .build/venv nor on PATH: `make test` installs it there.")
     return Path(found)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold ``path`` locked: two test runs in one checkout must not install over each other."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

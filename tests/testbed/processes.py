@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find and end the processes that belong to one AIRFLOW_HOME, orphaned ones included."""
+"""Find and end the processes that belong to one AIRFLOW_HOME, orphaned ones included, or to another process."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -58,6 +59,15 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def tree(pid: int) -> list[int]:
+    """The processes below ``pid``, children before their parents, and ``pid`` itself at the end."""
+    children = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children += path.read_text().split()
+    return [below for child in children for below in tree(int(child))] + [pid]
 
 
 def _is_of(pid: int, home: Path) -> bool:
