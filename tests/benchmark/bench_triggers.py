@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +35,8 @@ from testbed.runner import Ansible  # noqa: E402
 OURS = "fleetops.airflow.airflow_dag_trigger"
 HUNDRED = 100
 SIZES = (625, 1250, 2500, 5000)
+# How long the task of a run sleeps; the scheduler adds a few seconds to each.
+LENGTHS = (0, 1, 3, 5, 8, 12, 20, 30)
 
 
 class Login:
@@ -63,6 +67,7 @@ def main() -> int:
     options = parser.parse_args()
     for version in options.versions:
         with_airflow(version, options.rounds, options.hundreds)
+        delays(version)
     many()
     return 0
 
@@ -156,6 +161,35 @@ with ThreadPoolExecutor({connections}) as pool:
     begun = time.monotonic()
     subprocess.run([sys.executable, "-"], input=program, text=True, check=True)
     return time.monotonic() - begun
+
+
+def delays(version: str) -> None:
+    """From the end of a run, as Airflow knows it, to the end of the task that waits for it."""
+    installation = Installer(BUILD / "airflow", find_uv(CHECKOUT), print).airflow(releases.release(version))
+    home, work = Path(tempfile.mkdtemp(prefix="airflow-")), Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        with reaped(home):
+            airflow = Airflow(installation, home, free_port())
+            airflow.prepare()
+            if version.startswith("2."):
+                airflow.write_backends("airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session")
+            airflow.start()
+            ansible = Ansible(Path(sys.executable).parent, work, BUILD / "collections", Path(sys.executable))
+            common = {"url": airflow.url, **Login(airflow).options, "dag_id": "slow", "wait": True}
+            tasks = [{OURS: {**common, "conf": {"seconds": length}}} for length in LENGTHS]
+            play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
+            done = ansible.playbook(json.dumps(play) + "\n", env={"ANSIBLE_PIPELINING": "True"})
+            if done.rc != 0:
+                raise SystemExit(f"nothing should have failed:\n{done.output[-3000:]}")
+    finally:
+        shutil.rmtree(work)
+    ends = [datetime.fromisoformat(task.result["dag_run"]["end_date"]).timestamp() for task in done.tasks]
+    late = [task.ended - end for task, end in zip(done.tasks, ends, strict=True)]
+    print(f"\nFrom the end of a run to the end of the task, Airflow {version}, {len(late)} runs, seconds:")
+    row("airflow_dag_trigger with wait", late, 1)
+    middle = statistics.median(late)
+    verdict = "reached" if middle < 1 else "NOT REACHED"
+    print(f"  {'median':36} {middle:15.2f}   target  1.00   {verdict}")
 
 
 # --- up to 5000 -------------------------------------------------------------------------------

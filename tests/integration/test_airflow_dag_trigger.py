@@ -333,18 +333,6 @@ def test_a_run_that_takes_too_long_and_a_restart_meanwhile(op: Caller) -> None:
     assert again["dag_run"]["state"] == "success"
 
 
-def test_a_dag_that_runs_already_and_a_run_that_is_given_up(op: Caller) -> None:
-    first = {"dag_id": "slow", "run_id": "in-the-way", "conf": {"seconds": 120}}
-    unless = {"dag_id": "slow", "conf": {"seconds": 0}, "unless_running": True}
-    given_up = {**first, "wait": True, "wait_timeout": 1, "on_timeout": "fail_run"}
-    (_begun, check, kept, failed, apply), _rest = op.tasks(first, {**unless, "check": True}, unless, given_up, unless)
-    assert changes(check, kept, apply) == (False, False, True)
-    assert check["dag_run"]["run_id"] == kept["dag_run"]["run_id"] == "in-the-way"
-    assert "and was set to failed" in failed["msg"]
-    assert (failed["timed_out"], failed["changed"], failed["dag_run"]["state"]) == (True, True, "failed")
-    assert runs(op.airflow, "slow").count("in-the-way") == 1
-
-
 # --- many at once -----------------------------------------------------------------------------
 
 

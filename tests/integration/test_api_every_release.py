@@ -18,6 +18,7 @@ import re
 import sqlite3
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,13 @@ def assert_failed(result: dict[str, Any], cause: str) -> None:
     assert result.get("failed"), result
     assert not result["changed"]
     assert cause in result["diagnosis"]["cause"], result["diagnosis"]
+    assert result["diagnosis"]["remedy"]
+
+
+def assert_stuck(result: dict[str, Any]) -> None:
+    """The run is there, and is left where it is."""
+    assert (result["failed"], result["changed"], result["dag_run"]["state"]) == (True, True, "queued"), result
+    assert "scheduler" in result["diagnosis"]["cause"], result["diagnosis"]
     assert result["diagnosis"]["remedy"]
 
 
@@ -296,6 +304,41 @@ def test_the_examination(case: Case) -> None:
     assert WRONG_PASSWORD in wrong["diagnosis"]["cause"]
     assert nobody["login_accepted"] is None
     assert "no login was given" in nobody["diagnosis"]["cause"] or "none was given" in nobody["diagnosis"]["cause"]
+
+
+def test_a_dag_that_runs_already_and_a_run_that_is_given_up(case: Case) -> None:
+    first = {"dag_id": "slow", "run_id": "in-the-way", "conf": {"seconds": 120}}
+    unless = {"dag_id": "slow", "conf": {"seconds": 0}, "unless_running": True}
+    given_up = {**first, "wait": True, "wait_timeout": 1, "on_timeout": "fail_run"}
+    begun, check, kept, failed, apply = case.tasks(first, {**unless, "check": True}, unless, given_up, unless)
+    if case.minor < (2, 1):  # it can neither list runs nor set a state
+        assert all(result["failed"] and not result["changed"] for result in (check, kept, apply))
+        assert failed["timed_out"]
+        return
+    assert [result["changed"] for result in (begun, check, kept, apply)] == [True, False, False, True], apply
+    assert check["dag_run"]["run_id"] == kept["dag_run"]["run_id"] == "in-the-way"
+    if case.minor < (2, 2):
+        return
+    assert "and was set to failed" in failed["msg"]
+    assert (failed["timed_out"], failed["changed"], failed["dag_run"]["state"]) == (True, True, "failed")
+    assert case.runs("slow").count("in-the-way") == 1
+
+
+def test_no_scheduler_is_there(case: Case) -> None:
+    """Airflow itself takes half a minute to notice, and one that is being restarted is given as long again."""
+    if case.generation == "1.10":
+        pytest.skip("the API of 1.10 tells nothing of the scheduler")
+    case.airflow.supervisorctl("stop", "airflow-scheduler")
+    begun = time.monotonic()
+    done = case.one(dag_id="hello", wait=True, wait_timeout=600)
+    assert_stuck(done)
+    assert time.monotonic() - begun < 150
+    case.airflow.supervisorctl("start", "airflow-scheduler")
+
+    def is_back() -> bool:
+        return case.one(module="airflow_api_info")["health"]["scheduler"] == "healthy"
+
+    case.airflow.wait_until(is_back, "the scheduler is healthy")
 
 
 def test_another_generation_than_the_servers(case: Case) -> None:

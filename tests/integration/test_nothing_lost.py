@@ -7,6 +7,7 @@ take half an hour. Everything else is real: the files, the signals, the file sys
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -272,7 +274,7 @@ def test_an_immutable_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("mode", "message"), [(0o755, "Permission denied"), (0o777, "Operation not permitted")])
 def test_a_file_of_somebody_else(tmp_path: Path, mode: int, message: str) -> None:
     """In a folder where one may not write, and in one where one may, but could not give the file its owner."""
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+    for folder in itertools.takewhile(lambda folder: folder != Path(tempfile.gettempdir()), tmp_path.parents):
         folder.chmod(0o755)
     tmp_path.chmod(mode)
     cfg = tmp_path / "airflow.cfg"

@@ -17,11 +17,12 @@ from testbed.errors import TestbedError
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What one task returned on one host, and how many seconds it took there as the controller sees it."""
+    """What one task returned on one host, and when, after how many seconds, as the controller sees it."""
 
     host: str
     task: str
     action: str
+    ended: float  # seconds since the epoch
     seconds: float
     result: dict[str, Any]
 

@@ -40,7 +40,8 @@ API = """
 
 A run triggered in check mode, for real and again, and waited for; three runs in one task; a run that fails, with the
 end of its log (1.10 tells no logs); a date that is taken, a missing and a paused DAG, a wrong password; a role that may
-only read (1.10 has none); a DAG whose file is broken; a proxy that takes the login away; the backend `default`;
+only read (1.10 has none); a DAG whose file is broken; `unless_running`, and `on_timeout` where a run's state can be set;
+a scheduler that does not run; a proxy that takes the login away; the backend `default`;
 `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so); `airflow_api_info`; and on 3.x ready,
 expired and foreign tokens, the FAB auth manager, and a token that ends during the wait.
 
@@ -69,6 +70,8 @@ TABLES = [
             "refusals": "test_what_is_refused",
             "role": "test_a_role_that_may_only_read",
             "broken file": "test_a_dag_that_cannot_be_imported",
+            "one at a time": "test_a_dag_that_runs_already_and_a_run_that_is_given_up",
+            "no scheduler": "test_no_scheduler_is_there",
             "header lost": "test_a_proxy_that_takes_the_login_away",
             "default": "test_a_server_that_lets_everybody_in_as_nobody",
             "airflow_dag": "test_a_dag_is_paused_and_unpaused",

@@ -37,7 +37,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         result = task_result.result if hasattr(task_result, "result") else task_result._result
         task = task_result.task if hasattr(task_result, "task") else task_result._task
         host = task_result.host if hasattr(task_result, "host") else task_result._host
-        names = {"host": host.get_name(), "task": task.get_name(), "action": task.action}
+        names = {"host": host.get_name(), "task": task.get_name(), "action": task.action, "ended": time.time()}
         seconds = time.monotonic() - self._started[(host.get_name(), task._uuid)]
         self._write({**names, "seconds": seconds, "result": {**result, **extra}})
 
