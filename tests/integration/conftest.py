@@ -22,8 +22,8 @@ from testbed.runner import Ansible
 from xdist.scheduler import LoadScopeScheduling
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Of each way to log in one; `make test-fleet` runs all.
-MEMBERS = "airflow-2-2-5,airflow-2-11-2,airflow-3-3-2-fab,airflow-3-3-2-simple"
+# Of each way to keep users one, and in the middle one that restarts for backends; `make test-fleet` runs all.
+MEMBERS = "airflow-3-3-2-fab,airflow-2-11-2,airflow-3-3-2-simple"
 
 
 # Files that use the fleet: hosts are dear, so one worker has them all.
@@ -35,7 +35,7 @@ class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]  # xdist leaves its 
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
-        release = re.search(r"\d+\.\d+\.\d+", test)
+        release = re.search(r"\[\d+\.\d+\.\d+", test)
         return "fleet" if Path(file).stem in ON_FLEET else file + (release[0] if release else "")
 
 

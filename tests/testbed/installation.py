@@ -68,8 +68,10 @@ class Installer:
         self._say(f"installing {requirements.stem} with {_name(python)} into {folder}")
         shutil.rmtree(folder, ignore_errors=True)
         self._run("venv", "--python", str(python), str(folder))
-        # The file is the whole resolved set: resolving again could only add to it.
-        pip_install = ["pip", "install", "--no-deps", "--python", str(folder / "bin/python"), "-r", str(requirements)]
+        # The file is the whole resolved set: resolving again could only add to it. Compiled as pip would do it, because
+        # on the hosts this is read-only, and each start of a server would compile for ten seconds.
+        pip_install = ["pip", "install", "--no-deps", "--compile-bytecode", "--python", str(folder / "bin/python")]
+        pip_install += ["-r", str(requirements)]
         build = requirements.with_suffix(".build.txt")
         if build.is_file():  # what today's build tools would not build any more
             pip_install += ["--build-constraints", str(build)]
