@@ -148,6 +148,7 @@ class Dialect(NamedTuple):
     validates_last: bool
     has_notes: bool
     has_tasks: bool
+    clear_of: Callable[[Run], Mapping[str, Any]]  # how an order to clear tasks names their run
     has_wait: bool  # a run can be waited for in one request, whose answer is written while it gets on
     log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
     run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
@@ -242,6 +243,8 @@ V1 = Dialect(
     validates_last=True,
     has_notes=True,
     has_tasks=True,
+    # By 2.6 it took the run's id too. A DAG has one run of a date.
+    clear_of=lambda run: {"start_date": run.logical_date, "end_date": run.logical_date},
     has_wait=False,
     log=("text/plain", _LOG_BYTES, lambda answer: answer.text.strip().splitlines()),
     run_page=_page_v1,
@@ -258,6 +261,7 @@ V2 = V1._replace(
     date_key="logical_date",
     due_key="run_after",
     always={"logical_date": None},  # the key has to be there
+    clear_of=lambda run: {"dag_run_id": run.run_id},  # it may have no date
     has_wait=True,  # from 3.1 on
     log=("application/json", None, _lines_v2),  # JSON can only be read whole
     run_page=_page_v2,
@@ -585,14 +589,26 @@ class Api:
         except (NoAnswer, TypeError, ValueError):
             return datetime.now(timezone.utc)
 
-    def fail_run(self, dag_id: str, run_id: str) -> Run:
-        """Set the run to failed, which ends its tasks."""
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> Run:
+        """Set the run to "success" or "failed", which ends its tasks, or to "queued"; in one try, as create_run."""
 
         def call() -> Run:
             path = self._run_path(dag_id, run_id)
-            return self._as_run(self._call("PATCH", path, self.dialect.run_key, {"state": "failed"}))
+            return self._as_run(self._call("PATCH", path, self.dialect.run_key, {"state": state}))
 
-        return self._patiently(call)
+        return self._identifying(call)
+
+    def fail_run(self, dag_id: str, run_id: str) -> Run:
+        """Set the run to failed, which ends its tasks."""
+        return self._patiently(lambda: self.set_run_state(dag_id, run_id, "failed"))
+
+    def clearable_tasks(self, run: Run, only_failed: bool) -> list[str]:
+        """The tasks of the run that clear_tasks would clear. Shows as well whether it would be allowed."""
+        return self._patiently(lambda: self._clear(run, only_failed, dry_run=True))
+
+    def clear_tasks(self, run: Run, only_failed: bool) -> list[str]:
+        """Have the scheduler run the run's tasks again, or those that failed; in one try, as create_run."""
+        return self._identifying(lambda: self._clear(run, only_failed, dry_run=False))
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
         """The run's failed tasks, at most 100, the first few of them with the end of their log.
@@ -640,6 +656,13 @@ class Api:
 
     def _run_path(self, dag_id: str, run_id: str) -> str:
         return f"{self._runs_path(dag_id)}/{quote(run_id, safe='')}"
+
+    def _clear(self, run: Run, only_failed: bool, dry_run: bool) -> list[str]:
+        path = self._path("/dags/{dag}/clearTaskInstances", run.dag_id)
+        how = {"only_failed": only_failed, "reset_dag_runs": True, "dry_run": dry_run}
+        asked = {**self.dialect.clear_of(run), **how}
+        tasks = self._call("POST", path, "task_instances", asked)["task_instances"]
+        return sorted({str(task["task_id"]) for task in tasks})
 
     def _list(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
         received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)

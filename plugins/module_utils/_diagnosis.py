@@ -130,6 +130,25 @@ def failed_run(url: str | None, tasks: Sequence[FailedTask] | None) -> Diagnosis
     )
 
 
+def no_such_run(run_id: str) -> Diagnosis:
+    """The DAG is there, and the run is not."""
+    return Diagnosis(
+        "the DAG has no run of that id",
+        f"The API has the DAG, and answers 404 to run {run_id!r}.",
+        "Correct run_id; fleetops.airflow.airflow_dag_run_info lists the runs.",
+        404,
+    )
+
+
+def nothing_to_clear() -> Diagnosis:
+    """The run failed, and none of its tasks did."""
+    return Diagnosis(
+        "none of its tasks failed, so there is none to clear: it ran out of time, or somebody marked it",
+        "Airflow was asked which tasks it would clear, and named none.",
+        "Set rerun to all_tasks to have all of them run again.",
+    )
+
+
 def no_scheduler(state: str | None) -> Diagnosis:
     """A run is queued, and nobody is there who would start it."""
     return Diagnosis(

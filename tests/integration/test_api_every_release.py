@@ -89,6 +89,11 @@ class Case:
         with contextlib.closing(sqlite3.connect(f"file:{self.airflow.home}/airflow.db?mode=ro", uri=True)) as database:
             return [row[0] for row in database.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", [dag_id])]
 
+    def state(self, dag_id: str, run_id: str) -> str:
+        with contextlib.closing(sqlite3.connect(f"file:{self.airflow.home}/airflow.db?mode=ro", uri=True)) as database:
+            query = "SELECT state FROM dag_run WHERE dag_id = ? AND run_id = ?"
+            return str(database.execute(query, [dag_id, run_id]).fetchone()[0])
+
     def token(self) -> str:
         """One that the server has given."""
         login = {"username": "op", "password": self.airflow.users["op"]}
@@ -282,6 +287,40 @@ def test_runs_are_listed(case: Case) -> None:
     assert (later["dag_runs"], later["total"]) == ([], 0)
     if case.minor >= (2, 3):
         assert [run["run_id"] for run in failed["dag_runs"]] == ["bad"], failed
+
+
+def test_a_failed_run_is_rerun_once_and_a_state_set(case: Case) -> None:
+    rerun = {"module": "airflow_dag_run", "dag_id": "fails", "run_id": "bad", "rerun": "failed_tasks"}
+    if case.generation == "1.10":
+        assert "can neither rerun a run nor set its state" in case.one(**rerun)["msg"]
+        return
+    end = {"module": "airflow_dag_run", "dag_id": "fails", "run_id": "bad", "state": "success"}
+    viewer = {"username": "viewer", "password": case.airflow.users["viewer"]}
+    (bad,) = case.one(module="airflow_dag_run_info", dag_ids=["fails"])["dag_runs"]
+    this_failure = {**rerun, "end_date": bad["end_date"]}
+    check, refused, apply, again, no_run, no_dag = case.tasks(
+        {**this_failure, "check": True},
+        {**this_failure, **viewer},
+        this_failure,
+        this_failure,
+        {**end, "run_id": "nowhere"},
+        {**end, "dag_id": "nowhere"},
+    )
+    assert_failed(refused, "the role of 'viewer' does not allow to")
+    for result in (check, apply):
+        assert (result["changed"], result["tasks"], result["reason"]) == (True, ["fail"], None), result
+    assert apply["dag_run"]["end_date"] != bad["end_date"]
+    assert (again["changed"], again["tasks"]) == (False, []), again
+    assert_failed(no_run, "has no run of that id")
+    assert_failed(no_dag, "Airflow has no such DAG")
+
+    # While its task runs, the scheduler might have the last word about the state.
+    case.airflow.wait_until(lambda: case.state("fails", "bad") == "failed", "the run has failed again", 120)
+    done = case.tasks({**end, "check": True}, end, end, {**rerun, "rerun": "all_tasks"})
+    for result in done[:2]:
+        assert (result["changed"], result["dag_run"]["state"]) == (True, "success"), result
+    assert (done[2]["changed"], done[2]["reason"]) == (False, "the run is success already")
+    assert (done[3]["changed"], done[3]["reason"]) == (False, "the run is success, and is rerun only out of failed")
 
 
 def test_the_examination(case: Case) -> None:
