@@ -139,7 +139,8 @@ def _plain_answer(connection: socket.socket) -> Answer:
     if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
         raise Unreachable("BadStatusLine: %r" % first[:60])
     fields = {name.strip().lower(): value.strip() for name, _colon, value in (line.partition(":") for line in lines)}
-    if len(body) < int(fields.get("content-length") or 0):
+    length = fields.get("content-length") or "0"
+    if not length.isdigit() or len(body) < int(length):
         raise Unreachable("the connection was closed before the answer was whole")
     return Answer(int(words[1]), fields.get("content-type", ""), body, fields.get("location", ""))
 

@@ -93,6 +93,29 @@ def test_a_silent_server_does_not_hold_us() -> None:
             get("http://127.0.0.1:%d/" % silent.getsockname()[1], 0.2)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + HEALTHY,
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n" + HEALTHY,
+    ],
+)
+def test_what_is_no_whole_answer(answer: bytes) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def serve() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        assert ask_health("http://127.0.0.1:%d/health" % listener.getsockname()[1], 5).state == "down"
+
+
 @pytest.mark.parametrize("url", ["localhost:8080", "/health", "ftp://h/", "http://", "http://u:p@h/", "https://u@h/"])
 def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(AirflowError):
