@@ -39,11 +39,11 @@ API = """
 ## Over the API
 
 A run triggered in check mode, for real and again, and waited for; three runs in one task; a run that fails, with the
-end of its log (1.10 tells no logs); a date that is taken, a missing and a paused DAG, a wrong password; a role that may
-only read (1.10 has none); a DAG whose file is broken; `unless_running`; `on_timeout` where a run's state can be set;
-a scheduler that does not run; a proxy that takes the login away; the backend `default`;
-`airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so); `airflow_api_info`; and on 3.x ready,
-expired and foreign tokens, the FAB auth manager, and a token that ends during the wait.
+end of its log (1.10 tells no logs), its rerun, and a state that is set; a date that is taken, a missing and a paused
+DAG, a wrong password; a role that may only read (1.10 has none); a DAG whose file is broken; `unless_running`;
+`on_timeout` where a run's state can be set; a scheduler that does not run; a proxy that takes the login away; the
+backend `default`; `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so); `airflow_api_info`; and
+on 3.x ready, expired and foreign tokens, the FAB auth manager, and a token that ends during the wait.
 
 """
 # For each table what stands before it, the file of its tests, and its columns with the tests that they stand for.
@@ -67,6 +67,7 @@ TABLES = [
             "trigger once": "test_a_run_is_triggered_once_and_waited_for",
             "many": "test_many_are_triggered_and_waited_for",
             "failed run": "test_a_failed_run_tells_its_reason",
+            "rerun": "test_a_failed_run_is_rerun_once_and_a_state_set",
             "refusals": "test_what_is_refused",
             "role": "test_a_role_that_may_only_read",
             "broken file": "test_a_dag_that_cannot_be_imported",
@@ -86,36 +87,49 @@ TABLES = [
 
 def main() -> int:
     chosen = sys.argv[1:] or [release.version for release in releases.RELEASES]
-    text, failed = HEADER, False
+    found = {version: python_for(version) for version in chosen}
+    words = run([version for version, python in found.items() if python])
+    text = HEADER
     for introduction, file, claims in TABLES:
-        results = {version: run(version, file, claims) for version in chosen}
         lines = [f"| Airflow | Python | {' | '.join(claims)} |", "|---" * (len(claims) + 2) + "|"]
-        lines += [f"| {version} | {' | '.join(cells)} |" for version, cells in results.items()]
+        for version, python in found.items():
+            missing = "FAILED" if python else "not run"
+            cells = [words.get((file, test, version), missing) for test in claims.values()]
+            lines.append(f"| {version} | {python or 'none here'} | {' | '.join(cells)} |")
         text += introduction + "\n".join(lines) + "\n"
-        failed = failed or any("FAILED" in cells for cells in results.values())
     print(text)
     if not sys.argv[1:]:
         PAGE.write_text(text)
-    return 1 if failed else 0
+    return 1 if "FAILED" in text else 0
 
 
-def run(version: str, file: str, claims: dict[str, str]) -> list[str]:
-    """The cells of a release: its Python, then a word for each claim."""
+def python_for(version: str) -> str | None:
+    """Which Python of this machine the release is run on."""
     try:
-        python = pythons.version_of(pythons.find(releases.release(version).pythons)) or "?"
+        return pythons.version_of(pythons.find(releases.release(version).pythons))
     except MissingPython as error:
         print(f"SKIPPED: Airflow {version}: {error}")
-        return ["none here", *["not run" for _claim in claims]]
+        return None
+
+
+def run(versions: list[str]) -> dict[tuple[str, str, str], str]:
+    """(file, test, release) -> a word for the table. Two releases at once: they spend much of the time starting."""
+    files = [f"tests/integration/{file}" for _introduction, file, _claims in TABLES]
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"tests/integration/{file}"]
-        subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "AIRFLOW_VERSIONS": version}, check=False)
-        words = {}
+        command = [sys.executable, "-m", "pytest", "--verbose", f"--junitxml={report}"]
+        command += ["--numprocesses", "2", "--dist", "loadscope", *files]
+        subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "AIRFLOW_VERSIONS": ",".join(versions)}, check=False)
+        words: dict[tuple[str, str, str], str] = {}
         for case in ET.parse(report).iter("testcase"):
+            file = str(case.get("classname")).rpartition(".")[2] + ".py"
+            test, _, parameters = str(case.get("name")).partition("[")
+            key = (file, test, parameters.rstrip("]").partition("-")[0])
             bad = [child.tag for child in case if child.tag in ("failure", "error")]
             skipped = [child.tag for child in case if child.tag == "skipped"]
-            words[str(case.get("name")).partition("[")[0]] = "FAILED" if bad else "none" if skipped else "yes"
-    return [python, *(words.get(test, "FAILED") for test in claims.values())]
+            if words.get(key) != "FAILED":
+                words[key] = "FAILED" if bad else "none" if skipped else "yes"
+    return words
 
 
 if __name__ == "__main__":
