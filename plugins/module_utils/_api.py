@@ -581,6 +581,40 @@ class Api:
         asked = {"dag_ids": list(dag_ids), "end_date_gte": since, "page_offset": offset, "page_limit": _PAGE}
         return self._list(asked)
 
+    def look_at_runs(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
+        """A page of runs of all DAGs by the filters of the API itself, and how many there are; asked for once."""
+        return self._list(asked)
+
+    def look_at_health(self) -> tuple[dict[str, str | None], datetime | None]:
+        """What health() tells, and what the server's clock shows; asked for once, and without the login."""
+        path = self.dialect.health
+        try:
+            answer = self.stranger.send("GET", path)
+        except NoAnswer as trouble:
+            raise CallFailed("GET", path, trouble=trouble, dialect=self.dialect) from None
+        document = answer.document
+        if answer.status != 200 or document is None or "scheduler" not in document:
+            raise CallFailed("GET", path, answer=answer, dialect=self.dialect)
+        parts = {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
+        try:
+            return parts, parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(timezone.utc)
+        except (TypeError, ValueError):
+            return parts, None
+
+    def look_at_import_errors(self) -> tuple[list[tuple[str, str]], int]:
+        """The files that Airflow cannot import, each with the last line of the error, and how many there are."""
+        path = f"{self.dialect.prefix}/importErrors?limit={_PAGE}"
+        received = self._call("GET", path, "import_errors")
+        errors = received["import_errors"]
+        found = [(str(one.get("filename")), _last_line(str(one.get("stack_trace")))) for one in errors]
+        return found, int(received.get("total_entries", len(found)))
+
+    def look_at_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
+        """The DAG and its tags, asked for once."""
+        document = self._call("GET", self.dag_path(dag_id), "is_paused")
+        dag = Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"))
+        return dag, [str(tag.get("name")) for tag in document.get("tags") or []]
+
     def server_time(self) -> datetime:
         """What the server's clock shows, as near as a second; ours, if it does not tell."""
         try:
@@ -799,6 +833,11 @@ def _object(answer: Answer) -> dict[str, Any] | None:
             return None
         return {_ITEMS: items} if isinstance(items, list) else None
     return answer.document
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].strip()[:300] if lines else ""
 
 
 def _is_token_refused(answer: Answer) -> bool:

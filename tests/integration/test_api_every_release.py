@@ -375,7 +375,7 @@ def test_no_scheduler_is_there(case: Case) -> None:
     case.airflow.supervisorctl("start", "airflow-scheduler")
 
     def is_back() -> bool:
-        return case.one(module="airflow_api_info")["health"]["scheduler"] == "healthy"
+        return bool(case.one(module="airflow_api_info")["health"]["scheduler"] == "healthy")
 
     case.airflow.wait_until(is_back, "the scheduler is healthy")
 

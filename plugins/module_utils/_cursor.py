@@ -1,0 +1,82 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a watcher knows, on disk: replaced as a whole, for its owner alone, and used by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from typing import Any
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+
+_FORMAT = 1
+
+
+class Cursor:
+    """``state`` is what is known; ``outbox`` has the events that are told by it and have not been handed over yet.
+
+    ``name`` becomes the name of the file. Raises AirflowError where the file cannot be read, or is in use.
+    """
+
+    def __init__(self, folder: str, name: str) -> None:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        base = os.path.join(folder, re.sub(r"[^A-Za-z0-9.-]", "_", name))
+        self.path = base + ".json"
+        self._wake = base + ".wake"
+        self._lock = os.open(base + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise AirflowError(f"{self.path} is in use: another process watches {name!r} already.") from None
+        self.state, self.outbox = self._read()
+
+    def close(self) -> None:
+        """Let others use it."""
+        os.close(self._lock)
+
+    def save(self) -> None:
+        """Write it down, so that it is there after a crash too."""
+        text = json.dumps({"format": _FORMAT, "state": self.state, "outbox": self.outbox})
+        new = self.path + ".new"
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with open(file, "w", encoding="utf-8", closefd=False) as stream:
+                stream.write(text)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(new, self.path)
+        folder = os.open(os.path.dirname(self.path), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def woken(self) -> bool:
+        """Whether somebody has made the file NAME.wake beside it, which is then taken away."""
+        try:
+            os.unlink(self._wake)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        try:
+            with open(self.path, encoding="utf-8") as stream:
+                known = json.load(stream)
+            if known["format"] != _FORMAT:
+                raise ValueError
+            return dict(known["state"]), list(known["outbox"])
+        except FileNotFoundError:
+            return {}, []
+        except (ValueError, TypeError, KeyError):
+            os.close(self._lock)
+            raise AirflowError(
+                f"{self.path} is not what was written there. Put it back, or remove it: then what has happened "
+                "since it was last right is not told."
+            ) from None

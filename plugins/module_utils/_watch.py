@@ -1,0 +1,267 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what is seen of one Airflow, look after look, to what is to be told: each problem once, and its end once.
+
+Values in, values out: no clock, no server and no disk. All that is known from one look to the next is in ``state``, a
+dict that JSON can hold, so that whoever keeps that keeps everything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import Run, parsed_date
+
+# A run's end is written down before it is to be seen, by a clock that may be another one.
+MARGIN = timedelta(minutes=5)
+
+# A failed run that nobody mends is forgotten after a while, and so is the oldest of too many.
+_REMEMBERED = 7 * 86400.0
+MOST_OPEN = 1000
+
+# While something is wrong, or may be, the next look comes sooner. It is a cheap one, without a login.
+_SOON = 5.0
+# The seconds until a login that was refused is tried again where something has happened since that may have mended it.
+_FIRST_PAUSE = 15.0
+_LONGEST_PAUSE = 900.0
+
+
+class Limits(NamedTuple):
+    """In seconds: how often to look, and for how long something may be so before it is a problem."""
+
+    interval: float = 30.0
+    queued: float = 600.0
+    running: float = 21600.0
+    unreachable: float = 30.0
+    unhealthy: float = 30.0
+
+
+class Listed(NamedTuple):
+    """What was listed, and whether that is all there is."""
+
+    found: Sequence[Any]
+    complete: bool = True
+
+
+class Look(NamedTuple):
+    """What one look has found. ``at`` is in seconds, as our clock has it, and ``server_time`` as the server's has it.
+
+    ``trouble`` is why it found nothing at all, ``refused`` why the login was not accepted; both are diagnoses. What is
+    None was not asked for, or cannot be told.
+    """
+
+    at: float
+    server_time: datetime | None = None
+    trouble: Mapping[str, Any] | None = None
+    refused: Mapping[str, Any] | None = None
+    with_login: bool = False
+    health: Mapping[str, str | None] | None = None
+    failed: Sequence[Run] | None = None
+    mended: Sequence[Run] = ()  # of those that had failed, the ones that have succeeded since
+    active: Listed | None = None  # runs
+    import_errors: Listed | None = None  # pairs of a file and the error
+
+
+class Watch:
+    """One Airflow. ``login`` stands for the login that is used: another one is tried at once."""
+
+    def __init__(self, name: str, url: str, limits: Limits, state: dict[str, Any]) -> None:
+        self.name = name
+        self._url = url
+        self._limits = limits
+        self.state = state
+        self._open: dict[str, dict[str, Any]] = state.setdefault("open", {})
+        self._told: dict[str, str] = state.setdefault("told", {})
+        self._refusal: dict[str, Any] = state.setdefault("refusal", {})
+
+    @property
+    def since(self) -> datetime | None:
+        """From when on ends of runs are asked for. None before the first look."""
+        since = self.state.get("since")
+        return parsed_date(since) - MARGIN if since else None
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """DAG and run of the failures that are not mended."""
+        return [(one["dag_id"], one["run_id"]) for one in self._open.values() if one["type"] == "run_failed"]
+
+    @property
+    def stuck(self) -> list[tuple[str, str]]:
+        """DAG and run of those that have been told to be stuck."""
+        told = [one for one in self._open.values() if one["type"] == "run_stuck" and one["told"]]
+        return [(one["dag_id"], one["run_id"]) for one in told]
+
+    @property
+    def refusals(self) -> int:
+        """How often in a row this login was refused."""
+        return int(self._refusal.get("count", 0))
+
+    def may_log_in(self, now: float, login: str) -> bool:
+        """Whether to use the login in the next look: never again and again after it was refused."""
+        refusal = self._refusal
+        if not refusal or refusal["login"] != login:
+            return True
+        pause = _LONGEST_PAUSE
+        if refusal["hope"]:
+            pause = min(pause, _FIRST_PAUSE * 4.0 ** (refusal["count"] - 1))
+        return bool(not 0 <= now - refusal["at"] < pause)  # a clock that went back must not lock us out
+
+    def hope(self) -> None:
+        """Something has happened that may have mended a login that was refused."""
+        if self._refusal:
+            self._refusal["hope"] = True
+
+    def pause(self) -> float:
+        """The seconds until the next look."""
+        waiting = self._refusal or any(not one["told"] and one["type"] != "run_stuck" for one in self._open.values())
+        unreachable = self._open.get("api_unreachable")
+        return min(self._limits.interval, _SOON) if waiting or unreachable else self._limits.interval
+
+    def take(self, look: Look, login: str = "") -> list[dict[str, Any]]:
+        """What there is to tell after this look."""
+        events: list[dict[str, Any]] = []
+        if look.trouble is not None:
+            self.hope()
+            self._is_so(events, look, "api_unreachable", self._limits.unreachable, diagnosis=dict(look.trouble))
+            return events
+        self._is_over(events, look, "api_unreachable")
+        self._take_health(events, look)
+        if look.refused is not None:
+            count = self.refusals + 1 if self._refusal.get("login") == login else 1
+            self._refusal.update(login=login, at=look.at, count=count, hope=False)
+            self._is_so(events, look, "credentials_refused", 0.0, diagnosis=dict(look.refused))
+            return events
+        if not look.with_login:
+            return events
+        self._refusal.clear()
+        self._is_over(events, look, "credentials_refused")
+        self._take_failed(events, look)
+        self._take_active(events, look)
+        self._take_import_errors(events, look)
+        return events
+
+    def _take_health(self, events: list[dict[str, Any]], look: Look) -> None:
+        for component, status in (look.health or {}).items():
+            if status == "unhealthy":
+                limit = self._limits.unhealthy
+                self._is_so(events, look, "component_unhealthy", limit, component, component=component)
+            else:
+                self._is_over(events, look, "component_unhealthy", component)
+
+    def _take_failed(self, events: list[dict[str, Any]], look: Look) -> None:
+        if look.server_time is None:
+            return
+        begin = self.state.setdefault("begin", (self.since or look.server_time).isoformat())
+        for run in look.failed or ():
+            ended = run.end_date or ""
+            key = f"{run.dag_id} {run.run_id} {ended}"
+            if not ended or key in self._told or parsed_date(ended) < parsed_date(begin):
+                continue
+            self._told[key] = ended
+            self._open.pop(f"run_failed {run.dag_id} {run.run_id}", None)  # it was rerun, and failed again
+            self._is_so(events, look, "run_failed", 0.0, f"{run.dag_id} {run.run_id}", since=ended, **_of(run))
+        for run in look.mended:
+            self._is_over(events, look, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
+        self.state["since"] = look.server_time.isoformat()
+        first = look.server_time - MARGIN
+        for key in [key for key, ended in self._told.items() if parsed_date(ended) < first]:
+            del self._told[key]
+        self._forget(look.at)
+
+    def _forget(self, now: float) -> None:
+        failures = [key for key, one in self._open.items() if one["type"] == "run_failed"]
+        for number, key in enumerate(reversed(failures)):
+            if number >= MOST_OPEN or now - self._open[key]["at"] > _REMEMBERED:
+                del self._open[key]
+
+    def _take_active(self, events: list[dict[str, Any]], look: Look) -> None:
+        if look.active is None:
+            return
+        seen = set()
+        for run in look.active.found:
+            if run.state not in ("queued", "running"):
+                continue
+            limit = self._limits.queued if run.state == "queued" else self._limits.running
+            name = f"{run.state} {run.dag_id} {run.run_id}"
+            seen.add("run_stuck " + name)
+            begin = look.at
+            if run.state == "running" and run.start_date and look.server_time is not None:
+                begin -= max(0.0, (look.server_time - parsed_date(run.start_date)).total_seconds())
+                if look.at - begin < limit:
+                    continue
+            self._is_so(events, look, "run_stuck", limit, name, begin=begin, **_of(run))
+        listed = {f"{run.dag_id} {run.run_id}" for run in look.active.found}
+        for key in sorted({key for key, one in self._open.items() if one["type"] == "run_stuck"} - seen):
+            _kind, _state, name = key.split(" ", 2)
+            if look.active.complete or name in listed or not self._open[key]["told"]:
+                self._is_over(events, look, "run_stuck", key.partition(" ")[2])
+
+    def _take_import_errors(self, events: list[dict[str, Any]], look: Look) -> None:
+        if look.import_errors is None:
+            return
+        seen = set()
+        for file, error in look.import_errors.found:
+            seen.add(f"import_error {file}")
+            self._is_so(events, look, "import_error", 0.0, file, file=file, error=error)
+        if look.import_errors.complete:
+            gone = {key for key, one in self._open.items() if one["type"] == "import_error"} - seen
+            for key in sorted(gone):
+                self._is_over(events, look, "import_error", key.partition(" ")[2])
+
+    def _is_so(
+        self, events: list[dict[str, Any]], look: Look, kind: str, limit: float, name: str = "", **details: Any
+    ) -> None:
+        """Something is so; it is told as soon as it has been so for ``limit`` seconds."""
+        key = f"{kind} {name}".strip()
+        begin = details.pop("begin", look.at)
+        one = self._open.setdefault(key, {"type": kind, "at": begin, "told": False, **_plain(details)})
+        if one["told"] or look.at - one["at"] < limit:
+            return
+        one.update(_plain(details), told=True)
+        events.append(self._event(look, key, one, False))
+
+    def _is_over(self, events: list[dict[str, Any]], look: Look, kind: str, name: str = "", **details: Any) -> None:
+        """It is not so any more, or never was."""
+        key = f"{kind} {name}".strip()
+        one = self._open.pop(key, None)
+        if one is not None and one["told"]:
+            events.append(self._event(look, key, {**one, **_plain(details)}, True))
+
+    def _event(self, look: Look, key: str, one: Mapping[str, Any], recovered: bool) -> dict[str, Any]:
+        details = {name: value for name, value in one.items() if name not in ("at", "told", "error")}
+        if not recovered and "error" in one:
+            details["error"] = one["error"]
+        begin = details.pop("since", None) or _iso(one["at"])
+        return {
+            "api": self.name,
+            "url": self._url,
+            "recovered": recovered,
+            "since": begin,
+            "seen": _iso(look.at),
+            "seconds": round(max(0.0, look.at - one["at"]), 1),
+            "id": f"{self.name} {key} {begin}" + " recovered" * recovered,
+            **details,
+        }
+
+
+def _of(run: Run) -> dict[str, Any]:
+    """What is told of a run. Not its conf, which may be secret."""
+    return {
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "state": run.state,
+        "logical_date": run.logical_date,
+        "start_date": run.start_date,
+        "end_date": run.end_date,
+        "run_url": run.url,
+    }
+
+
+def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if value is not None}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
