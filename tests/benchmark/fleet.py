@@ -248,7 +248,7 @@ def plot(points: list[tuple[int, float, float]]) -> str:
         "<!-- SPDX-License-Identifier: GPL-3.0-or-later. Drawn by make bench. -->",
         '<rect width="640" height="240" fill="#fff"/>',
     ]
-    for panel, (column, unit, title) in enumerate(((1, "s", "time"), (2, "MiB", "memory"))):
+    for panel, (column, unit, title) in enumerate(((1, "s", "Time"), (2, "MiB", "Memory"))):
         left, top, width, height = 50 + panel * 320, 40, 240, 150
         highest = max(point[column] for point in points)
 
@@ -257,7 +257,7 @@ def plot(points: list[tuple[int, float, float]]) -> str:
             return x, top + height * (1 - point[column] / highest)  # noqa: B023
 
         spots = [place(point) for point in points]
-        parts.append(f'<text x="{left}" y="22" font-weight="bold">Controller: {title} by number of hosts</text>')
+        parts.append(f'<text x="{left}" y="22" font-weight="bold">{title} of the controller</text>')
         parts.append(f'<path d="M{left} {top}V{top + height}H{left + width}" fill="none" stroke="#444"/>')
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
         parts.append(f'<polyline points="{line}" fill="none" stroke="#00557f" stroke-width="2"/>')
@@ -265,9 +265,8 @@ def plot(points: list[tuple[int, float, float]]) -> str:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="#00557f"/>')
             # The first points lie close together: their labels go to the table beside the plot.
             if point[0] >= 30:
-                parts.append(
-                    f'<text x="{x - 4:.1f}" y="{y - 8:.1f}" text-anchor="end">{point[column]:.0f} {unit}</text>'
-                )
+                label = f"{point[column]:.0f} {unit}"
+                parts.append(f'<text x="{x + 22:.1f}" y="{y + 18:.1f}" text-anchor="end">{label}</text>')
                 parts.append(f'<text x="{x:.1f}" y="{top + height + 16}" text-anchor="middle">{point[0]}</text>')
         parts.append(f'<text x="{left + width / 2}" y="{top + height + 34}" text-anchor="middle">hosts</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
