@@ -25,7 +25,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test $(PARTS) test-matrix test-fleet test-faults faults bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
+.PHONY: help venv test $(PARTS) test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -59,8 +59,14 @@ $(BUILD)/importer/.ready: tests/requirements/importer.txt $(BUILD)/venv/.ready
 	@$(UV) pip install --quiet --python $(BUILD)/importer/bin/python -r tests/requirements/importer.txt
 	@touch $@
 
+$(BUILD)/eda/.ready: tests/requirements/eda.txt $(BUILD)/venv/.ready
+	@echo "--- making .build/eda"
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(BUILD)/eda
+	@$(UV) pip install --quiet --python $(BUILD)/eda/bin/python -r tests/requirements/eda.txt
+	@touch $@
+
 requirements: $(BUILD)/venv/.uv-ready ## pin the newest releases that the *.in files allow
-	@for name in controller:3.11 importer:3.11 hosts:3.8; do \
+	@for name in controller:3.11 importer:3.11 hosts:3.8 eda:3.11; do \
 	  file=tests/requirements/$${name%:*}; echo "--- $$file.txt"; \
 	  { echo "# SPDX-License-Identifier: GPL-3.0-or-later"; \
 	    $(UV) pip compile --quiet --universal --python-version $${name#*:} --no-emit-index-url \
@@ -94,7 +100,7 @@ build: venv $(BUILD)/importer/.ready ## build, install and import the collection
 	$(BIN)/python tests/tools/package.py
 
 # Two Airflows at once: much of the time is spent waiting for one to start.
-integration: venv packages ## tests against real Airflows
+integration: venv $(BUILD)/eda/.ready packages ## tests against real Airflows
 	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope --durations 30 tests/integration
 
 test-matrix: venv ## airflow_api_auth on every Airflow release; writes the table in docs/compatibility.md
@@ -106,6 +112,10 @@ test-fleet: venv packages ## roles and users on hosts of all seven kinds
 
 test-faults: venv packages ## break a host in eleven ways; writes the table in docs/host-faults.md
 	AIRFLOW_FLEET=airflow-2-11-2 AIRFLOW_FAULTS=all $(BIN)/python -m pytest --verbose tests/integration/test_faults.py
+
+test-remediation: venv $(BUILD)/eda/.ready packages ## break two Airflows in seven ways; writes docs/remediation-times.md
+	AIRFLOW_FLEET=airflow-2-11-2,airflow-3-3-2-simple AIRFLOW_REMEDIATION=all \
+	  $(BIN)/python -m pytest --verbose tests/integration/test_remediation.py
 
 faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)
 	$(BIN)/python tests/tools/faults.py

@@ -25,6 +25,7 @@ from testbed import processes, pythons, releases  # noqa: E402  (the path has to
 from testbed.errors import TestbedError  # noqa: E402
 from testbed.installation import REQUIREMENTS, Installation, Installer  # noqa: E402
 from testbed.instance import Airflow, free_port  # noqa: E402
+from testbed.rulebook import Rulebook  # noqa: E402
 from testbed.runner import PlaybookResult, read_results  # noqa: E402
 
 VERSION = "2.11.2"
@@ -72,7 +73,7 @@ def down() -> None:
 def up() -> None:
     """Install, start, and tell the story."""
     prepare_folder()
-    installation = install()
+    installation, installer = install()
     airflow = start(installation)
     write_inventory(airflow)
 
@@ -111,6 +112,8 @@ def up() -> None:
     tell("There is nothing left to do, so nothing is changed and nothing restarted.")
     expect("nothing is changed", playbook("enable.yml", "--diff"), lambda done: done.rc == 0 and done.changed == 0)
 
+    second_act(airflow, installer)
+
     heading("That is all")
     program = (PLACE / "ansible-venv/bin/ansible-playbook").relative_to(CHECKOUT)
     settings = (ANSIBLE / "ansible.cfg").relative_to(CHECKOUT)
@@ -118,6 +121,72 @@ def up() -> None:
     print(f"Login:           admin, with the password {airflow.users['admin']}")
     print(f"Play on:         ANSIBLE_CONFIG={settings} {program} demo/trigger.yml")
     print("End it:          make demo-down")
+
+
+# --- the second act ---------------------------------------------------------------------------------
+
+
+def second_act(airflow: Airflow, installer: Installer) -> None:
+    """Break it as somebody may do it at night, and let nobody mend it."""
+    heading("5. At night: somebody sets auth_backends back")
+    if not shutil.which("java"):
+        say("left out: ansible-rulebook needs Java 17, and there is no java on PATH")
+        return
+    installer.venv(PLACE / "eda-venv", Path(sys.executable), CHECKOUT / "tests/requirements/eda.txt")
+    tell("""
+        An ansible-rulebook watches the API as the user deployer. Somebody sets [api] auth_backends back to session
+        and restarts the webserver: deployer is refused again. The rulebook notices, finds out why, has it mended,
+        proves it with a login, and writes it down.
+    """)
+    rulebook = watch(airflow)
+    try:
+        wait_for((rulebook.state / "airflow.json").exists, "the rulebook looks at Airflow")
+        say("the rulebook watches; now it is broken")
+        at = time.time()
+        airflow.set_backends("airflow.api.auth.backend.session")
+        end = rulebook.wait_for(lambda entry: entry["step"] == "end", at, 180)
+        say(f"{time.time() - at:.0f} seconds later its journal says:")
+        for entry in rulebook.entries():
+            print(json.dumps({key: value for key, value in entry.items() if key != "why"}))
+    finally:
+        rulebook.kill()
+    if end["outcome"] != "done":
+        raise DemoError(f"This should be so, and is not: it was mended. {end}")
+    expect("the call is accepted again", playbook("trigger.yml"), lambda done: done.rc == 0)
+
+
+def watch(airflow: Airflow) -> Rulebook:
+    """Start the collection's rulebook, which may do what its rules say to the host of the demo."""
+    folder = PLACE / "rulebook"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    inventory = json.loads((ANSIBLE / "inventory.json").read_text())
+    login = {"username": "deployer", "password": inventory["all"]["hosts"]["airflow"]["deployer_password"]}
+    with open(os.open(folder / "login.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(login, file)
+    (folder / "role.json").write_text(json.dumps({"remediate_become": False}))
+    inventory["all"]["hosts"]["localhost"] = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": str(PLACE / "eda-venv/bin/python"),
+    }
+    variables = {
+        "remediate_apis": [{"name": "airflow", "url": airflow.url}],
+        "remediate_login_file": str(folder / "login.json"),
+        "remediate_vars_file": str(folder / "role.json"),
+        "remediate_watch": {"interval": 5, "unreachable_after": 60},
+    }
+    rulebook = Rulebook(PLACE / "eda-venv", folder, PLACE / "collections", inventory, variables)
+    rulebook.start()
+    return rulebook
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout: float = 90) -> None:
+    """Wait, but not for ever."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DemoError(f"This should be so after {timeout:.0f} seconds, and is not: {what}.")
+        time.sleep(0.2)
 
 
 # --- before the story -------------------------------------------------------------------------------
@@ -141,7 +210,7 @@ remote_tmp = {ANSIBLE}/tmp
 """)
 
 
-def install() -> Installation:
+def install() -> tuple[Installation, Installer]:
     """Install uv, Airflow with supervisor, and Ansible with this collection."""
     pythons.find(releases.release(VERSION).pythons)  # or say what is missing before anything is installed
     heading("Installing, all of it into .demo/")
@@ -161,7 +230,7 @@ def install() -> Installation:
     run([*galaxy, "build", "--output-path", PLACE / "build", CHECKOUT], ansible_environment())
     (archive,) = (PLACE / "build").glob("*.tar.gz")
     run([*galaxy, "install", "--force", "--offline", "-p", PLACE / "collections", archive], ansible_environment())
-    return installation
+    return installation, installer
 
 
 def start(installation: Installation) -> Airflow:

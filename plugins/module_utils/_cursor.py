@@ -16,13 +16,29 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 _FORMAT = 1
 
 
-class Cursor:
+class Memory:
+    """The same for one process, which forgets it."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.state: dict[str, Any] = state or {}
+        self.outbox: list[dict[str, Any]] = []
+
+    def save(self) -> None:
+        """There is nowhere to save it."""
+
+    def woken(self) -> bool:
+        """Nobody does that."""
+        return False
+
+
+class Cursor(Memory):
     """``state`` is what is known; ``outbox`` has the events that are told by it and have not been handed over yet.
 
     ``name`` becomes the name of the file. Raises AirflowError where the file cannot be read, or is in use.
     """
 
     def __init__(self, folder: str, name: str) -> None:
+        super().__init__()
         os.makedirs(folder, mode=0o700, exist_ok=True)
         base = os.path.join(folder, re.sub(r"[^A-Za-z0-9.-]", "_", name))
         self.path = base + ".json"

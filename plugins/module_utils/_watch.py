@@ -9,6 +9,7 @@ dict that JSON can hold, so that whoever keeps that keeps everything.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, Mapping, NamedTuple, Sequence
 
@@ -113,11 +114,15 @@ class Watch:
         if self._refusal:
             self._refusal["hope"] = True
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is wrong that may not last, and is not told yet."""
+        return any(not one["told"] and one["type"] != "run_stuck" for one in self._open.values())
+
     def pause(self) -> float:
         """The seconds until the next look."""
-        waiting = self._refusal or any(not one["told"] and one["type"] != "run_stuck" for one in self._open.values())
-        unreachable = self._open.get("api_unreachable")
-        return min(self._limits.interval, _SOON) if waiting or unreachable else self._limits.interval
+        soon = self._refusal or self.is_waiting or "api_unreachable" in self._open
+        return min(self._limits.interval, _SOON) if soon else self._limits.interval
 
     def take(self, look: Look, login: str = "") -> list[dict[str, Any]]:
         """What there is to tell after this look."""
@@ -241,9 +246,18 @@ class Watch:
             "since": begin,
             "seen": _iso(look.at),
             "seconds": round(max(0.0, look.at - one["at"]), 1),
-            "id": f"{self.name} {key} {begin}" + " recovered" * recovered,
-            **details,
+            "id": harmless(f"{self.name} {key} {begin}") + " recovered" * recovered,
+            **harmless(details),
         }
+
+
+def harmless(value: Any) -> Any:
+    """Without what Ansible would take for a template: who writes DAGs must not run things where rules act."""
+    if isinstance(value, dict):
+        return {name: harmless(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [harmless(one) for one in value]
+    return re.sub(r"\{(?=[{%#])", "{ ", value) if isinstance(value, str) else value
 
 
 def _of(run: Run) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import time
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._cursor import Cursor
+from ansible_collections.fleetops.airflow.plugins.module_utils._cursor import Memory
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._look import Question, identified, look, trouble
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch import Limits, Look, Watch
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch import Limits, Look, Watch, harmless
 
 _LOGIN = ("username", "password", "token", "kerberos", "kerberos_hostname", "headers", "client_cert")
 
@@ -31,7 +31,7 @@ class Watcher:
         self,
         name: str,
         options: Callable[[], Mapping[str, Any]],
-        cursor: Cursor,
+        cursor: Memory,
         limits: Limits | None = None,
         dag_ids: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
@@ -52,6 +52,11 @@ class Watcher:
     def pause(self) -> float:
         """The seconds until the next step."""
         return self._watch.pause()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is wrong that may not last, and is not told yet."""
+        return self._watch.is_waiting
 
     def left_over(self) -> list[dict[str, Any]]:
         """What was to be told before the last end of this process, and may not have been."""
@@ -121,7 +126,7 @@ class Watcher:
             dag, tags = self._api.look_at_tags(event["dag_id"])
         except CallFailed:
             return
-        event.update(dag_paused=dag.is_paused, dag_tags=tags)
+        event.update(dag_paused=dag.is_paused, dag_tags=harmless(tags))
 
 
 def _not_understood(error: Exception) -> Diagnosis:

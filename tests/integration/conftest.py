@@ -27,7 +27,7 @@ MEMBERS = "airflow-3-3-2-fab,airflow-2-11-2,airflow-3-3-2-simple"
 
 
 # Files that use the fleet: hosts are dear, so one worker has them all.
-ON_FLEET = ("test_audit", "test_faults", "test_fleet", "test_fleet_users")
+ON_FLEET = ("test_audit", "test_faults", "test_fleet", "test_fleet_users", "test_remediation")
 
 
 class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]  # xdist leaves its arguments untyped

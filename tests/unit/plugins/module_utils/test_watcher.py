@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import random
+import re
 import tracemalloc
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -369,6 +370,16 @@ class TestRefused:
         list(site.until(60))
         assert "hush" not in Path(site.cursor.path).read_text()
         assert os.stat(site.cursor.path).st_mode & 0o777 == 0o600
+
+
+def test_nothing_of_an_event_is_a_template(tmp_path: Path) -> None:
+    """The engine hands events to Ansible as variables, which it would evaluate."""
+    day = quiet_day(import_errors=[Span("{{ lookup('pipe', 'id') }}", 0, 600)])
+    day.attempts = [Attempt("load", "{%{#{{{{ evil", 5, 10, 100, "failed")]
+    events = list(Site(tmp_path, day).until(700))
+    assert len(events) == 3
+    assert not re.search(r"\{[{%#]", json.dumps(events))
+    assert events[0]["file"] == "{ { lookup('pipe', 'id') }}"
 
 
 class TestOutage:

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What breaks is mended by the rulebook: a real ansible-rulebook, and real Airflows on systemd hosts over ssh.
+
+With AIRFLOW_REMEDIATION=all everything is broken, and the times go into docs/remediation-times.md; else what takes few
+minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed.airflow_host import HOME, SIMPLE_PASSWORDS, AirflowHost
+from testbed.fleet import Fleet
+from testbed.rulebook import Entry, Rulebook, when
+from testbed.runner import Ansible
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+TABLE = CHECKOUT / "docs/remediation-times.md"
+ALL = "AIRFLOW_REMEDIATION" in os.environ
+MEMBERS = ("airflow-2-11-2", "airflow-3-3-2-simple") if ALL else ("airflow-2-11-2",)
+AWAY = 120 if ALL else 20  # seconds
+WATCH = {"interval": 5, "queued_after": 10, "running_after": 3600, "unreachable_after": 10, "unhealthy_after": 0}
+PASSWORD = "wätcher-1"
+DAG = '''\
+"""Fails twice, and then succeeds: as a source that is away for a while."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from airflow import DAG
+
+try:
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:
+    from airflow.operators.python import PythonOperator
+
+
+def load():
+    count = Path("/opt/airflow/flaky")
+    tried = int(count.read_text()) if count.exists() else 0
+    count.write_text(str(tried + 1))
+    if tried < 2:
+        raise RuntimeError("the source is away")
+
+
+with DAG("flaky", start_date=datetime(2024, 1, 1, tzinfo=timezone.utc), schedule=None, tags=["rerun-safe"],
+         is_paused_upon_creation=False):
+    PythonOperator(task_id="load", python_callable=load)
+'''
+HEADER = """\
+<!-- SPDX-License-Identifier: GPL-3.0-or-later -->
+# From broken to mended
+
+Written by `make test-remediation`, which breaks real Airflows on systemd hosts, reached by ssh, while a real
+ansible-rulebook watches them with the rulebook `fleetops.airflow.remediate`, on one machine with {cpus} processors.
+Seconds from the moment in which it was broken. *Noticed* is when the rule began to act, with a look each {interval}
+seconds; *mended* is when the journal says that it works again, proved by the API. The half minute for which Airflow
+itself waits until it calls a scheduler unhealthy is in it.
+
+| broken | Airflow | noticed | mended | what was done |
+|---|---|---|---|---|
+"""
+ROWS: list[tuple[str, str, str, str, str]] = []
+
+
+class Site:
+    """The two Airflows, and the rulebook that watches them."""
+
+    def __init__(self, fleet: Fleet, rulebook: Rulebook, ansible: Ansible, login: Path) -> None:
+        self.fleet = fleet
+        self.rulebook = rulebook
+        self._ansible = ansible
+        self._login = login
+
+    def airflow(self, name: str) -> AirflowHost:
+        return self.fleet.airflows[name]
+
+    def task(self, module: str, name: str, **args: Any) -> dict[str, Any]:
+        """What a module returns that calls the API of one of them."""
+        login = {"url": self.airflow(name).url, "username": "admin", "password": PASSWORD}
+        return self._ansible.module(f"fleetops.airflow.{module}", {**login, **args}).result
+
+    def log_in_with(self, password: str) -> None:
+        new = self._login.with_suffix(".new")
+        new.write_text(json.dumps({"username": "admin", "password": password}))
+        new.chmod(0o600)
+        new.replace(self._login)
+
+    def wait_for(self, since: float, timeout: float = 120, **wanted: str) -> Entry:
+        def fits(entry: Entry) -> bool:
+            return all(text in str(entry.get(key, "")) for key, text in wanted.items())
+
+        return self.rulebook.wait_for(fits, since, timeout)
+
+    def count(self, since: float, **wanted: str) -> int:
+        entries = [entry for entry in self.rulebook.entries() if when(entry) >= since]
+        return sum(all(text in str(entry.get(key, "")) for key, text in wanted.items()) for entry in entries)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 120) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+
+
+def set_up(airflow: AirflowHost) -> None:
+    """A scheduler, the DAGs that are to be run, and a user whose password is the same on both."""
+    variables = ("CORE__PARALLELISM=4", "WORKERS__EXECUTION_API_TIMEOUT=60", "SCHEDULER__PARSING_PROCESSES=1")
+    airflow.write_environment(*(f"AIRFLOW__{variable}" for variable in variables))
+    airflow.write(f"{HOME}/dags/flaky.py", DAG)
+    if airflow.unit == "airflow-api-server":
+        airflow.write(f"{HOME}/{SIMPLE_PASSWORDS}", json.dumps({"admin": PASSWORD}), 0o600)
+        airflow.run(f"chown airflow: {HOME}/{SIMPLE_PASSWORDS}")
+    airflow.run(f"chown -R airflow: {HOME}/dags; systemctl restart {' '.join(airflow.units)}")
+    airflow.wait_healthy()
+
+
+@pytest.fixture(scope="module")
+def site(fleet: Fleet, on_fleet: Ansible, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    venv = CHECKOUT / ".build/eda"
+    if not (venv / "bin/ansible-rulebook").exists():
+        pytest.skip("there is no .build/eda: make it by `make integration`")
+    if subprocess.run(["java", "-version"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("ansible-rulebook needs Java 17")
+    airflows = {name: fleet.airflows[name] for name in MEMBERS if name in fleet.airflows}
+    if not airflows:
+        pytest.skip(f"the fleet has none of {', '.join(MEMBERS)}")
+    pristine = {name: airflow.cfg.read_bytes() for name, airflow in airflows.items()}
+    for airflow in airflows.values():
+        set_up(airflow)
+    user = {"username": "admin", "password": PASSWORD, "roles": ["Admin"], "update_password": "always"}
+    backends = {"backends": ["basic_auth", "session"]}
+    for module, args in (("airflow_api_auth", backends), ("airflow_user", user)):
+        if MEMBERS[0] in airflows:
+            done = on_fleet.module(f"fleetops.airflow.{module}", args, hosts=MEMBERS[0])
+            assert not done.failed, done.output
+    folder = tmp_path_factory.mktemp("rulebook")
+    login, role = folder / "login.json", folder / "role.json"
+    role.write_text(
+        json.dumps({"remediate_dags": ["fails"], "remediate_unpause_dags": ["paused"], "remediate_limit": 3})
+    )
+    hosts = {name: variables for name, variables in fleet.inventory().items() if name in airflows}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": str(venv / "bin/python")}
+    variables = {
+        "remediate_apis": [{"name": name, "url": airflow.url} for name, airflow in airflows.items()],
+        "remediate_login_file": str(login),
+        "remediate_vars_file": str(role),
+        "remediate_watch": WATCH,
+    }
+    prefix = fleet.bed.inside()
+    inventory = {"all": {"hosts": {**hosts, "localhost": local}}}
+    collections = CHECKOUT / ".build/collections"
+    rulebook = Rulebook(venv, folder, collections, inventory, variables, prefix)
+    python = Path(sys.executable)
+    ansible = Ansible(
+        python.parent,
+        tmp_path_factory.mktemp("ansible-inside"),
+        collections,
+        python,
+        hosts={"localhost": {**local, "ansible_python_interpreter": str(python)}},
+        prefix=prefix,
+    )
+    site = Site(fleet, rulebook, ansible, login)
+    site.log_in_with(PASSWORD)
+    rulebook.start()
+    try:
+        names = list(airflows)
+        known = [re.sub(r"[^A-Za-z0-9.-]", "_", name) for name in names]
+        wait_until(lambda: all((rulebook.state / f"{name}.json").exists() for name in known), "the rulebook looks", 90)
+        yield site
+    finally:
+        rulebook.kill()
+        for name, airflow in airflows.items():
+            airflow.write_environment()
+            airflow.cfg.write_bytes(pristine[name])
+            airflow.run(f"systemctl stop {' '.join(airflow.units)}; rm -f {HOME}/dags/flaky.py {HOME}/flaky")
+            airflow.run(f"systemctl start {airflow.unit}")
+            airflow.wait_healthy()
+    if ALL:
+        header = HEADER.format(cpus=os.cpu_count(), interval=WATCH["interval"])
+        TABLE.write_text(header + "".join(f"| {' | '.join(row)} |\n" for row in ROWS))
+
+
+@pytest.fixture(params=MEMBERS)
+def name(request: pytest.FixtureRequest, site: Site) -> str:
+    if request.param not in site.fleet.airflows:
+        pytest.skip(f"the fleet has no {request.param}")
+    return str(request.param)
+
+
+def add_row(site: Site, name: str, broken: str, at: float, noticed: float, mended: float | None, done: str) -> None:
+    version = site.airflow(name).installation.release.version
+    ROWS.append((broken, version, f"{noticed - at:.0f}", "-" if mended is None else f"{mended - at:.0f}", done))
+
+
+def test_backends_that_somebody_has_set_back(site: Site) -> None:
+    name = MEMBERS[0]
+    airflow = site.airflow(name)
+    at = time.time()
+    airflow.run(
+        f"sed -i 's/^auth_backends = .*/auth_backends = airflow.api.auth.backend.session/' {airflow_cfg()} && "
+        f"systemctl restart {airflow.unit}"
+    )
+    begun = site.wait_for(at, rule="api_auth", subject=name, step="begin")
+    assert "takes no passwords" in begun["why"]
+    end = site.wait_for(at, rule="api_auth", step="end")
+    assert end["outcome"] == "done", end
+    assert end["before"] == ["airflow.api.auth.backend.session"]
+    assert (end["after"]["restarted"], end["after"]["login_accepted"]) == (True, True)
+    assert airflow.status("/api/v1/dags") != 200
+    over = site.wait_for(at, rule="report", subject="credentials_refused", action="it is over")
+    assert over["after"]["recovered"] is True
+    assert site.count(at, rule="api_auth", step="begin") == 1
+    add_row(
+        site,
+        name,
+        "`auth_backends` set back to `session`, and the server restarted",
+        at,
+        when(begun),
+        when(end),
+        "`airflow_api_auth`, and a login as proof",
+    )
+
+
+def airflow_cfg() -> str:
+    return f"{HOME}/airflow.cfg"
+
+
+def test_a_dag_that_fails_twice_and_then_succeeds(site: Site, name: str) -> None:
+    at = time.time()
+    wait_until(
+        lambda: not site.task("airflow_dag_trigger", name, dag_id="flaky", run_id="twice").get("failed"), "a DAG"
+    )
+    begun = site.wait_for(at, 240, rule="rerun", subject=f"{name} flaky", step="begin")
+    over = site.wait_for(at, 240, rule="report", subject=f"{name} run_failed flaky twice", action="it is over")
+    runs = site.task("airflow_dag_run_info", name, dag_ids=["flaky"])["dag_runs"]
+    assert [run["state"] for run in runs] == ["success"]
+    assert site.count(at, rule="rerun", subject=f"{name} flaky", step="begin") == 2
+    assert site.count(at, rule="rerun", subject=f"{name} flaky", outcome="done") == 2
+    done = "its failed tasks rerun, twice; the time of both failing runs is in it"
+    add_row(site, name, "a DAG that fails twice and then succeeds", at, when(begun), when(over), done)
+
+
+def test_a_dag_that_always_fails_is_given_up(site: Site, name: str) -> None:
+    if not ALL:
+        pytest.skip("`make test-remediation` shows it")
+    at = time.time()
+    assert site.task("airflow_dag_trigger", name, dag_id="fails", run_id="hopeless")["changed"]
+    stopped = site.wait_for(at, 400, rule="rerun", subject=f"{name} fails", step="stopped")
+    assert site.count(at, rule="rerun", subject=f"{name} fails", step="begin") == 3
+    add_row(site, name, "a DAG that always fails", at, when(stopped), None, "rerun three times, then stopped")
+
+
+def test_a_run_that_waits_for_a_paused_dag(site: Site, name: str) -> None:
+    at = time.time()
+    order = {"dag_id": "paused", "run_id": "waits", "if_paused": "trigger"}
+    assert site.task("airflow_dag_trigger", name, **order)["changed"]
+    begun = site.wait_for(at, rule="unpause", subject=f"{name} paused", step="begin")
+    end = site.wait_for(at, rule="unpause", subject=f"{name} paused", step="end")
+    assert end["outcome"] == "done"
+    site.wait_for(at, rule="report", subject=f"{name} run_stuck queued paused waits", action="it is over")
+    add_row(site, name, "a run queued for a paused DAG", at, when(begun), when(end), "unpaused, as it is listed")
+
+
+def test_a_server_that_is_killed(site: Site, name: str) -> None:
+    """Its unit does not start it again."""
+    airflow = site.airflow(name)
+    airflow.drop_in("Restart=no")
+    at = time.time()
+    airflow.run(f"systemctl kill --signal KILL {airflow.unit}")
+    begun = site.wait_for(at, rule="restart", subject=f"{name} webserver", step="begin")
+    end = site.wait_for(at, rule="restart", subject=f"{name} webserver", step="end", timeout=180)
+    assert end["outcome"] == "done", end
+    assert airflow.healthy()
+    site.wait_for(at, rule="report", subject=f"{name} api_unreachable", action="it is over")
+    airflow.drop_in(None)
+    add_row(site, name, "the API's server killed", at, when(begun), when(end), "its unit restarted")
+
+
+def test_a_scheduler_that_is_killed(site: Site, name: str) -> None:
+    if not ALL:
+        pytest.skip("`make test-remediation` shows it")
+    airflow = site.airflow(name)
+    at = time.time()
+    airflow.run("systemctl stop airflow-scheduler")
+    begun = site.wait_for(at, rule="restart", subject=f"{name} scheduler", step="begin")
+    end = site.wait_for(at, rule="restart", subject=f"{name} scheduler", step="end", timeout=240)
+    assert end["outcome"] == "done", end
+    add_row(site, name, "the scheduler stopped", at, when(begun), when(end), "its unit restarted")
+
+
+def test_an_api_that_is_away(site: Site) -> None:
+    """The network is. What fails meanwhile is told afterwards, even if the rulebook is killed in between."""
+    name = MEMBERS[0]
+    airflow = site.airflow(name)
+    order = {"dag_id": "slow", "run_id": "meanwhile", "conf": {"seconds": "fails at once"}}
+    site.task("airflow_dag", name, dag_id="slow", paused=True)
+    assert site.task("airflow_dag_trigger", name, if_paused="trigger", **order)["changed"]
+    at = time.time()
+    site.task("airflow_dag", name, dag_id="slow", paused=False)
+    site.fleet.bed.unplug(airflow.host)
+    try:
+        noticed = site.wait_for(at, rule="restart", subject=name, action="the host cannot be reached")
+        site.rulebook.kill()
+        time.sleep(max(0.0, at + AWAY - time.time()))
+        site.rulebook.start()
+    finally:
+        site.fleet.bed.plug(airflow.host)
+    back = time.time()
+    over = site.wait_for(back, rule="report", subject=f"{name} api_unreachable", action="it is over")
+    lost = site.wait_for(at, rule="report", subject=f"{name} run_failed slow meanwhile")
+    assert lost["after"]["recovered"] is False
+    assert site.count(at, subject=f"{name} api_unreachable") == 1  # its end: its beginning is under the host's name
+    assert site.count(at, why=f"{name} api_unreachable") == 1
+    assert site.count(at, subject=f"{name} run_failed slow meanwhile") == 1
+    assert datetime.fromisoformat(lost["after"]["end_date"]).timestamp() < back + 30
+    done = f"nothing, for {AWAY} s: one event, one recovery, and a run that failed meanwhile told afterwards"
+    add_row(site, name, "the host cut off, and the rulebook killed meanwhile", at, when(noticed), when(over), done)
+
+
+def test_a_wrong_password_makes_no_storm(site: Site, name: str) -> None:
+    airflow = site.airflow(name)
+    at = time.time()
+    cursor = f"--since=@{int(at)}"
+    site.log_in_with("not it")
+    told = site.wait_for(at, rule="report", subject=f"{name} credentials_refused")
+    assert "the password is not that of 'admin'" in told["after"]["diagnosis"]["cause"]
+    time.sleep(45 if ALL else 15)
+    log = airflow.run(f"journalctl --unit {airflow.unit} {cursor} --output cat")
+    tries = len(
+        re.findall(r'POST /(auth/token|login/) .* (?:401|302|200)|"GET /api/v1/dags\?limit=1 [^"]*" 40[13]', log)
+    )
+    assert tries <= 3, log  # one of the API, and on Airflow 2 one by a stranger and one of the login form
+    again = time.time()
+    site.log_in_with(PASSWORD)
+    over = site.wait_for(again, rule="report", subject=f"{name} credentials_refused", action="it is over")
+    assert site.count(at, rule="api_auth", subject=name) == 0
+    done = "nothing: told with its diagnosis; the time is from the right password on"
+    add_row(site, name, "the watcher's password is wrong", again, again + when(told) - at, when(over), done)
+
+
+def test_the_journal_and_the_log_hold_no_password(site: Site) -> None:
+    files = [site.rulebook.log, *site.rulebook.state.rglob("*.json*")]
+    assert len(files) >= 4
+    for file in files:
+        text = file.read_text(errors="replace")
+        assert PASSWORD not in text, file
+        assert json.dumps(PASSWORD)[1:-1] not in text, file
