@@ -39,11 +39,12 @@ API = """
 ## Over the API
 
 A run triggered in check mode, for real and again, and waited for; three runs in one task; a run that fails, with the
-end of its log (1.10 tells no logs), its rerun, and a state that is set; a date that is taken, a missing and a paused
-DAG, a wrong password; a role that may only read (1.10 has none); a DAG whose file is broken; `unless_running`;
-`on_timeout` where a run's state can be set; a scheduler that does not run; a proxy that takes the login away; the
-backend `default`; `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so); `airflow_api_info`; and
-on 3.x ready, expired and foreign tokens, the FAB auth manager, and a token that ends during the wait.
+end of its log (1.10 tells no logs); its rerun, and a run's state that is set (before 2.2 neither can be, and it says
+so); a date that is taken, a missing and a paused DAG, a wrong password; a role that may only read (1.10 has none); a DAG
+whose file is broken; `unless_running` and `on_timeout`; a scheduler that does not run (1.10 does not tell); a proxy that
+takes the login away; the backend `default`; `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so);
+`airflow_api_info`; and on 3.x ready, expired and foreign tokens, the FAB auth manager, and a token that ends during the
+wait.
 
 """
 # For each table what stands before it, the file of its tests, and its columns with the tests that they stand for.
