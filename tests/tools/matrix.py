@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the tests of every release on every release, and write docs/compatibility.md from what passed.
 
-`python tests/tools/matrix.py [VERSION ...]`: with versions named, only those run and nothing is written.
+`python tests/tools/matrix.py [VERSION ...]`: with versions named, only their rows are made anew.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ API = """
 
 A run triggered in check mode, for real and again, and waited for; three runs in one task; a run that fails, with the
 end of its log (1.10 tells no logs); its rerun, and a run's state that is set (before 2.2 neither can be, and it says
-so); a date that is taken, a missing and a paused DAG, a wrong password; a role that may only read (1.10 has none); a DAG
-whose file is broken; `unless_running` and `on_timeout`; a scheduler that does not run (1.10 does not tell); a proxy that
-takes the login away; the backend `default`; `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it says so);
-`airflow_api_info`; and on 3.x ready, expired and foreign tokens, the FAB auth manager, and a token that ends during the
-wait.
+so); a date that is taken, a missing and a paused DAG, a wrong password; a role that may only read (1.10 has none); a
+DAG whose file is broken; `unless_running` and `on_timeout`; a scheduler that does not run (1.10 does not tell); a proxy
+that takes the login away; the backend `default`; `airflow_dag`; `airflow_dag_run_info` (2.0 and 1.10 cannot, and it
+says so); `airflow_api_info`; and on 3.x ready, expired and foreign tokens, the FAB auth manager, and a token that ends
+during the wait.
 
 """
 # For each table what stands before it, the file of its tests, and its columns with the tests that they stand for.
@@ -87,21 +87,35 @@ TABLES = [
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or [release.version for release in releases.RELEASES]
-    found = {version: python_for(version) for version in chosen}
+    every = [release.version for release in releases.RELEASES]
+    found = {version: python_for(version) for version in sys.argv[1:] or every}
     words = run([version for version, python in found.items() if python])
-    text = HEADER
+    text, known, failed = HEADER, rows_of(PAGE.read_text()), False
     for introduction, file, claims in TABLES:
         lines = [f"| Airflow | Python | {' | '.join(claims)} |", "|---" * (len(claims) + 2) + "|"]
-        for version, python in found.items():
-            missing = "FAILED" if python else "not run"
-            cells = [words.get((file, test, version), missing) for test in claims.values()]
-            lines.append(f"| {version} | {python or 'none here'} | {' | '.join(cells)} |")
+        for version in every:
+            if version in found:
+                missing = "FAILED" if found[version] else "not run"
+                cells = [words.get((file, test, version), missing) for test in claims.values()]
+                failed = failed or "FAILED" in cells
+                lines.append(f"| {version} | {found[version] or 'none here'} | {' | '.join(cells)} |")
+            else:
+                lines += known.get((introduction.split("\n")[1], version), [])
         text += introduction + "\n".join(lines) + "\n"
     print(text)
-    if not sys.argv[1:]:
-        PAGE.write_text(text)
-    return 1 if "FAILED" in text else 0
+    PAGE.write_text(text)
+    return 1 if failed else 0
+
+
+def rows_of(page: str) -> dict[tuple[str, str], list[str]]:
+    """(heading, release) -> the row of it that the page has."""
+    rows, heading = {}, ""
+    for line in page.splitlines():
+        if line.startswith("## "):
+            heading = line
+        elif line.startswith("| "):
+            rows[(heading, line.split()[1])] = [line]
+    return rows
 
 
 def python_for(version: str) -> str | None:
