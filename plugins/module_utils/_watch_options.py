@@ -43,8 +43,9 @@ class Watched(NamedTuple):
     dag_ids: list[str]
 
 
-def watched(args: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> list[Watched]:
+def watched(args: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> list[Watched]:
     """What the arguments of the event source name. Raises AirflowError for what cannot be right."""
+    environment = os.environ if environment is None else environment
     _check_names("airflow_events", args, (*_OF_ALL, *_OF_ONE))
     apis = args.get("apis")
     if apis is None:
@@ -68,8 +69,9 @@ def limits(args: Mapping[str, Any]) -> Limits:
     return Limits(**given)
 
 
-def state_folder(args: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> str:
+def state_folder(args: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> str:
     """Where to keep what is known from one look to the next."""
+    environment = os.environ if environment is None else environment
     base = environment.get("XDG_STATE_HOME") or "~/.local/state"
     return os.path.expanduser(str(args.get("state_folder") or os.path.join(base, "fleetops.airflow")))
 

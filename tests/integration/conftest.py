@@ -34,7 +34,7 @@ class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]  # xdist leaves its 
     """Workers share out the servers: those tests go together that use the same one, in their order."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file, _, test = nodeid.partition("::")
+        file, _colons, test = nodeid.partition("::")
         release = re.search(r"\[\d+\.\d+\.\d+", test)
         return "fleet" if Path(file).stem in ON_FLEET else file + (release[0] if release else "")
 

@@ -138,7 +138,7 @@ def run(versions: list[str]) -> dict[tuple[str, str, str], str]:
         words: dict[tuple[str, str, str], str] = {}
         for case in ET.parse(report).iter("testcase"):
             file = str(case.get("classname")).rpartition(".")[2] + ".py"
-            test, _, parameters = str(case.get("name")).partition("[")
+            test, _bracket, parameters = str(case.get("name")).partition("[")
             key = (file, test, parameters.rstrip("]").partition("-")[0])
             bad = [child.tag for child in case if child.tag in ("failure", "error")]
             skipped = [child.tag for child in case if child.tag == "skipped"]
