@@ -64,8 +64,8 @@ HEADER = """\
 Written by `make test-remediation`, which breaks real Airflows on systemd hosts, reached by ssh, while a real
 ansible-rulebook watches them with the rulebook `fleetops.airflow.remediate`, on one machine with {cpus} processors.
 Seconds from the moment in which it was broken. *Noticed* is when the rule began to act, with a look each {interval}
-seconds; *mended* is when the journal says that it works again, proved by the API. The half minute for which Airflow
-itself waits until it calls a scheduler unhealthy is in it.
+seconds; *mended* is when the journal says that it works again, proved by the API. A scheduler that is stopped says so;
+of one that hangs Airflow itself says it after half a minute.
 
 | broken | Airflow | noticed | mended | what was done |
 |---|---|---|---|---|
@@ -80,7 +80,7 @@ class Site:
         self.fleet = fleet
         self.rulebook = rulebook
         self._ansible = ansible
-        self._login = login
+        self.login = login
 
     def airflow(self, name: str) -> AirflowHost:
         return self.fleet.airflows[name]
@@ -91,10 +91,10 @@ class Site:
         return self._ansible.module(f"fleetops.airflow.{module}", {**login, **args}).result
 
     def log_in_with(self, password: str) -> None:
-        new = self._login.with_suffix(".new")
+        new = self.login.with_suffix(".new")
         new.write_text(json.dumps({"username": "admin", "password": password}))
         new.chmod(0o600)
-        new.replace(self._login)
+        new.replace(self.login)
 
     def wait_for(self, since: float, timeout: float = 120, **wanted: str) -> Entry:
         def fits(entry: Entry) -> bool:
@@ -348,6 +348,38 @@ def test_a_wrong_password_makes_no_storm(site: Site, name: str) -> None:
     assert site.count(at, rule="api_auth", subject=name) == 0
     done = "nothing: told with its diagnosis; the time is from the right password on"
     add_row(site, name, "the watcher's password is wrong", again, again + when(told) - at, when(over), done)
+
+
+def test_without_event_driven_ansible(site: Site, on_fleet: Ansible, tmp_path: Path) -> None:
+    """One examination and what follows from it: a report that changes nothing, the repair, and nothing left to do."""
+    name = MEMBERS[0]
+    airflow = site.airflow(name)
+    site.rulebook.kill()
+    airflow.run(
+        f"sed -i 's/^auth_backends = .*/auth_backends = airflow.api.auth.backend.session/' {airflow_cfg()} && "
+        f"systemctl restart {airflow.unit}"
+    )
+    airflow.wait_healthy()
+    variables = {
+        "remediate_url": airflow.url,
+        "remediate_api": name,
+        "remediate_login_file": str(site.login),
+        "remediate_folder": str(tmp_path / "journal"),
+    }
+    report = on_fleet.playbook("fleetops.airflow.remediate", {**variables, "remediate_report": True})
+    assert (report.rc, report.changed) == (0, 0), report.output
+    assert "takes no passwords" in report.output
+    assert not (tmp_path / "journal").exists()
+    mended = on_fleet.playbook("fleetops.airflow.remediate", variables)
+    assert mended.rc == 0, mended.output
+    entries = [json.loads(line) for line in (tmp_path / "journal/journal.jsonl").read_text().splitlines()]
+    ends = [(entry["rule"], entry["outcome"]) for entry in entries if entry["step"] == "end"]
+    assert ("api_auth", "done") in ends
+    again = on_fleet.playbook("fleetops.airflow.remediate", {**variables, "remediate_folder": str(tmp_path / "again")})
+    assert again.rc == 0, again.output
+    assert "credentials_refused" not in again.output
+    for done in (report, mended, again):
+        assert PASSWORD not in done.output
 
 
 def test_the_journal_and_the_log_hold_no_password(site: Site) -> None:
