@@ -96,7 +96,7 @@ class Site:
         new.chmod(0o600)
         new.replace(self.login)
 
-    def wait_for(self, since: float, timeout: float = 120, **wanted: str) -> Entry:
+    def wait_for(self, since: float, timeout: float = 400, **wanted: str) -> Entry:
         def fits(entry: Entry) -> bool:
             return all(text in str(entry.get(key, "")) for key, text in wanted.items())
 
@@ -107,7 +107,7 @@ class Site:
         return sum(all(text in str(entry.get(key, "")) for key, text in wanted.items()) for entry in entries)
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 300) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, what
@@ -242,8 +242,8 @@ def test_a_dag_that_fails_twice_and_then_succeeds(site: Site, name: str) -> None
     wait_until(
         lambda: not site.task("airflow_dag_trigger", name, dag_id="flaky", run_id="twice").get("failed"), "a DAG"
     )
-    begun = site.wait_for(at, 240, rule="rerun", subject=f"{name} flaky", step="begin")
-    over = site.wait_for(at, 240, rule="report", subject=f"{name} run_failed flaky twice", action="it is over")
+    begun = site.wait_for(at, rule="rerun", subject=f"{name} flaky", step="begin")
+    over = site.wait_for(at, rule="report", subject=f"{name} run_failed flaky twice", action="it is over")
     runs = site.task("airflow_dag_run_info", name, dag_ids=["flaky"])["dag_runs"]
     assert [run["state"] for run in runs] == ["success"]
     assert site.count(at, rule="rerun", subject=f"{name} flaky", step="begin") == 2
@@ -257,7 +257,7 @@ def test_a_dag_that_always_fails_is_given_up(site: Site, name: str) -> None:
         pytest.skip("`make test-remediation` shows it")
     at = time.time()
     assert site.task("airflow_dag_trigger", name, dag_id="fails", run_id="hopeless")["changed"]
-    stopped = site.wait_for(at, 400, rule="rerun", subject=f"{name} fails", step="stopped")
+    stopped = site.wait_for(at, rule="rerun", subject=f"{name} fails", step="stopped")
     assert site.count(at, rule="rerun", subject=f"{name} fails", step="begin") == 3
     add_row(site, name, "a DAG that always fails", at, when(stopped), None, "rerun three times, then stopped")
 
@@ -280,7 +280,7 @@ def test_a_server_that_is_killed(site: Site, name: str) -> None:
     at = time.time()
     airflow.run(f"systemctl kill --signal KILL {airflow.unit}")
     begun = site.wait_for(at, rule="restart", subject=f"{name} webserver", step="begin")
-    end = site.wait_for(at, rule="restart", subject=f"{name} webserver", step="end", timeout=180)
+    end = site.wait_for(at, rule="restart", subject=f"{name} webserver", step="end")
     assert end["outcome"] == "done", end
     assert airflow.healthy()
     site.wait_for(at, rule="report", subject=f"{name} api_unreachable", action="it is over")
@@ -295,7 +295,7 @@ def test_a_scheduler_that_is_killed(site: Site, name: str) -> None:
     at = time.time()
     airflow.run("systemctl stop airflow-scheduler")
     begun = site.wait_for(at, rule="restart", subject=f"{name} scheduler", step="begin")
-    end = site.wait_for(at, rule="restart", subject=f"{name} scheduler", step="end", timeout=240)
+    end = site.wait_for(at, rule="restart", subject=f"{name} scheduler", step="end")
     assert end["outcome"] == "done", end
     add_row(site, name, "the scheduler stopped", at, when(begun), when(end), "its unit restarted")
 
