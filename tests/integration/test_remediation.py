@@ -263,6 +263,8 @@ def test_a_dag_that_always_fails_is_given_up(site: Site, name: str) -> None:
 
 
 def test_a_run_that_waits_for_a_paused_dag(site: Site, name: str) -> None:
+    if not ALL:
+        pytest.skip("`make test-remediation` shows it")
     at = time.time()
     order = {"dag_id": "paused", "run_id": "waits", "if_paused": "trigger"}
     assert site.task("airflow_dag_trigger", name, **order)["changed"]
@@ -352,6 +354,8 @@ def test_a_wrong_password_makes_no_storm(site: Site, name: str) -> None:
 
 def test_without_event_driven_ansible(site: Site, on_fleet: Ansible, tmp_path: Path) -> None:
     """One examination and what follows from it: a report that changes nothing, the repair, and nothing left to do."""
+    if not ALL:
+        pytest.skip("`make test-remediation` shows it")
     name = MEMBERS[0]
     airflow = site.airflow(name)
     site.rulebook.kill()
