@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     DIALECTS,
-    PATIENCE,
     CallFailed,
     FailedTask,
     Server,
@@ -55,6 +54,7 @@ class Observed(NamedTuple):
     may_trigger: bool | None = None
     import_errors: Sequence[str] | None = None
     private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
+    tried: float = 0  # seconds for which the call was repeated where another try might have succeeded
 
 
 def error(what: str, why: Diagnosis, **details: Any) -> AirflowError:
@@ -223,7 +223,7 @@ _NO_ANSWER_REMEDIES = {
 
 def _no_answer(seen: Observed, trouble: NoAnswer | None) -> Diagnosis:
     kind = trouble.kind if trouble else "broken"
-    tried = f", and it stayed so for {PATIENCE:g} seconds" if trouble and trouble.passing else ""
+    tried = f", and it stayed so for {seen.tried:g} seconds" if trouble and trouble.passing and seen.tried else ""
     return Diagnosis(
         f"{urlsplit(seen.base).netloc} gave no answer: {trouble}",
         f"{_call(seen)}: {trouble}{tried}.",
@@ -258,7 +258,8 @@ def _not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
     if answer.passing:
         return Diagnosis(
             "the server asks for fewer requests" if answer.status == 429 else "the webserver is not up, or overloaded",
-            f"{evidence} It stayed so for {PATIENCE:g} seconds, or the server asked for a longer pause.",
+            evidence
+            + f" It stayed so for {seen.tried:g} seconds, or the server asked for a longer pause." * bool(seen.tried),
             "See whether the webserver runs, and the logs of what stands in front of it.",
             answer.status,
         )

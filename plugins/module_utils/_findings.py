@@ -36,7 +36,8 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
     """Why a call about this DAG failed. ``private``: texts that must not be repeated from an answer."""
     logins = api.logins
     has_token = not (logins is NOBODY or logins.username or logins.service)
-    seen = Observed(api.base, dag_id, logins.username, failure, has_token=has_token, private=private)
+    tried = api.patience().seconds
+    seen = Observed(api.base, dag_id, logins.username, failure, has_token=has_token, private=private, tried=tried)
     answer = failure.answer
     if answer is None or 300 <= answer.status < 400:
         return diagnose(seen)

@@ -139,7 +139,7 @@ class Patience:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._clock = clock
         self._sleep = sleep
         self._end: float | None = None
@@ -155,7 +155,7 @@ class Patience:
             return False
         now = self._clock()
         if self._end is None:
-            self._end = now + self._seconds
+            self._end = now + self.seconds
         seconds = self._next * random.uniform(0.6, 1.0)
         if at_least is not None:
             seconds += at_least

@@ -239,6 +239,12 @@ def test_no_answer(kind: str) -> None:
     assert found.remedy
 
 
+@pytest.mark.parametrize(("tried", "said"), [(0.0, False), (60.0, True)])
+def test_how_long_it_was_tried_is_said_only_where_it_was(tried: float, said: bool) -> None:
+    for case in (seen(trouble=NoAnswer("refused", "it went wrong"), tried=tried), seen(page(503), tried=tried)):
+        assert ("stayed so for 60 seconds" in diagnose(case).evidence) is said
+
+
 def test_missing_dag() -> None:
     nothing = diagnose(seen(problem(404), import_errors=[]))
     assert nothing.cause == "Airflow has no such DAG"
