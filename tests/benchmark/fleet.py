@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from benchmark.bench import ratio, row  # noqa: E402  (the path has to be set first)
-from testbed import hosts, pythons, releases  # noqa: E402
+from testbed import hosts, processes, pythons, releases  # noqa: E402
 from testbed.airflow_host import HOME, PORT, AirflowHost  # noqa: E402
 from testbed.hosts import Bed, Host  # noqa: E402
 from testbed.installation import Installation, Installer, find_uv  # noqa: E402
@@ -216,21 +216,9 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        known = set(below(os.getpid()))  # the hosts' reaper and what else is there already
+        known = set(processes.tree(os.getpid()))  # the hosts' reaper and what else is there already
         while not self._over.wait(0.2):
-            self.bytes = max(self.bytes, sum(pss(pid) for pid in set(below(os.getpid())) - known))
-
-
-def below(pid: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = [int(child) for child in path.read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            found += [child, *below(child)]
-    return found
+            self.bytes = max(self.bytes, sum(pss(pid) for pid in set(processes.tree(os.getpid())) - known))
 
 
 def pss(pid: int) -> int:
