@@ -410,7 +410,7 @@ class Api:
             if failure.status == 500 and not self.dialect.has_run_path:
                 self._listed(self._runs_path(dag_id))  # which tells if there is no such DAG
             raise
-        return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"))
+        return _as_dag(dag_id, document)
 
     def set_paused(self, dag_id: str, is_paused: bool) -> None:
         """Have the scheduler start no more runs of this DAG, or start them."""
@@ -595,11 +595,7 @@ class Api:
         document = answer.document
         if answer.status != 200 or document is None or "scheduler" not in document:
             raise CallFailed("GET", path, answer=answer, dialect=self.dialect)
-        parts = {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
-        try:
-            return parts, parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(timezone.utc)
-        except (TypeError, ValueError):
-            return parts, None
+        return _parts(document), _clock_of(answer)
 
     def look_at_import_errors(self) -> tuple[list[tuple[str, str]], int]:
         """The files that Airflow cannot import, each with the last line of the error, and how many there are."""
@@ -612,16 +608,16 @@ class Api:
     def look_at_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
         """The DAG and its tags, asked for once."""
         document = self._call("GET", self.dag_path(dag_id), "is_paused")
-        dag = Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"))
+        dag = _as_dag(dag_id, document)
         return dag, [str(tag.get("name")) for tag in document.get("tags") or []]
 
     def server_time(self) -> datetime:
         """What the server's clock shows, as near as a second; ours, if it does not tell."""
         try:
-            date = self.stranger.send("GET", self.dialect.health).headers.get("Date", "")
-            return parsedate_to_datetime(date).astimezone(timezone.utc)
-        except (NoAnswer, TypeError, ValueError):
-            return datetime.now(timezone.utc)
+            shown = _clock_of(self.stranger.send("GET", self.dialect.health))
+        except NoAnswer:
+            shown = None
+        return shown or datetime.now(timezone.utc)
 
     def set_run_state(self, dag_id: str, run_id: str, state: str) -> Run:
         """Set the run to "success" or "failed", which ends its tasks, or to "queued"; in one try, as create_run."""
@@ -664,7 +660,7 @@ class Api:
     def health(self) -> dict[str, str | None]:
         """What Airflow says of its parts, such as the "scheduler": "healthy", "unhealthy", or None if there is none."""
         document = self._ask(lambda: self.dialect.health, "scheduler")
-        return {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
+        return _parts(document)
 
     def scheduler_status(self) -> str | None:
         """What Airflow says of its scheduler: "healthy" or "unhealthy"."""
@@ -833,6 +829,23 @@ def _object(answer: Answer) -> dict[str, Any] | None:
             return None
         return {_ITEMS: items} if isinstance(items, list) else None
     return answer.document
+
+
+def _as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
+    return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"))
+
+
+def _parts(document: Mapping[str, Any]) -> dict[str, str | None]:
+    """Of a health page: what it says of each part of Airflow."""
+    return {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
+
+
+def _clock_of(answer: Answer) -> datetime | None:
+    """What the clock of the server that answered shows; None if it does not tell."""
+    try:
+        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(timezone.utc)
+    except (TypeError, ValueError):
+        return None
 
 
 def _last_line(text: str) -> str:
