@@ -17,12 +17,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch import Lim
 # A look at a server that hangs should not hold up the next one for long.
 _TIMEOUT = 15.0
 
-_ENVIRONMENT = {
-    "url": "AIRFLOW_API_URL",
-    "username": "AIRFLOW_API_USERNAME",
-    "password": "AIRFLOW_API_PASSWORD",
-    "token": "AIRFLOW_API_TOKEN",
-}
+# Where the modules find what is not given.
+_ENVIRONMENT = {name: argument["fallback"][1][0] for name, argument in API_ARGUMENTS.items() if "fallback" in argument}
 _LIMITS = {
     "interval": "interval",
     "queued_after": "queued",
