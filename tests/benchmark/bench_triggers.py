@@ -8,6 +8,7 @@ machine would be what is measured. As in bench.py, look at the ratios of what wa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import statistics
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -66,31 +68,37 @@ def main() -> int:
     parser.add_argument("--hundreds", type=int, default=3, help="rounds of 100 triggers (default: %(default)s)")
     options = parser.parse_args()
     for version in options.versions:
-        with_airflow(version, options.rounds, options.hundreds)
+        triggers(version, options.rounds, options.hundreds)
         delays(version)
     many()
     return 0
 
 
-def with_airflow(version: str, rounds: int, hundreds: int) -> None:
+@contextlib.contextmanager
+def running(version: str, *, server_only: bool) -> Iterator[tuple[Airflow, Ansible]]:
+    """An Airflow that takes passwords or gives tokens for them, and an Ansible to call it with."""
     installation = Installer(BUILD / "airflow", find_uv(CHECKOUT), print).airflow(releases.release(version))
     home, work = Path(tempfile.mkdtemp(prefix="airflow-")), Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         with reaped(home):
-            airflow = Airflow(installation, home, free_port(), server_only=True)
+            airflow = Airflow(installation, home, free_port(), server_only=server_only)
             airflow.prepare()
             if version.startswith("2."):
                 airflow.write_backends("airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session")
             airflow.start()
-            parsed = airflow.cli("dags", "reserialize")
-            if parsed.returncode != 0:
-                raise SystemExit(parsed.stderr[-3000:])
-            ansible = Ansible(Path(sys.executable).parent, work, BUILD / "collections", Path(sys.executable))
-            login = Login(airflow)
-            one(ansible, login, version, rounds)
-            hundred(ansible, login, version, hundreds)
+            yield airflow, Ansible(Path(sys.executable).parent, work, BUILD / "collections", Path(sys.executable))
     finally:
         shutil.rmtree(work)
+
+
+def triggers(version: str, rounds: int, hundreds: int) -> None:
+    with running(version, server_only=True) as (airflow, ansible):
+        parsed = airflow.cli("dags", "reserialize")
+        if parsed.returncode != 0:
+            raise SystemExit(parsed.stderr[-3000:])
+        login = Login(airflow)
+        one(ansible, login, version, rounds)
+        hundred(ansible, login, version, hundreds)
 
 
 def uri(login: Login, name: str) -> dict[str, Any]:
@@ -168,24 +176,13 @@ with ThreadPoolExecutor({connections}) as pool:
 
 def delays(version: str) -> None:
     """From the end of a run, as Airflow knows it, to the end of the task that waits for it."""
-    installation = Installer(BUILD / "airflow", find_uv(CHECKOUT), print).airflow(releases.release(version))
-    home, work = Path(tempfile.mkdtemp(prefix="airflow-")), Path(tempfile.mkdtemp(prefix="bench-"))
-    try:
-        with reaped(home):
-            airflow = Airflow(installation, home, free_port())
-            airflow.prepare()
-            if version.startswith("2."):
-                airflow.write_backends("airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session")
-            airflow.start()
-            ansible = Ansible(Path(sys.executable).parent, work, BUILD / "collections", Path(sys.executable))
-            common = {"url": airflow.url, **Login(airflow).options, "dag_id": "slow", "wait": True}
-            tasks = [{OURS: {**common, "conf": {"seconds": length}}} for length in LENGTHS]
-            play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
-            done = ansible.playbook(json.dumps(play) + "\n", env={"ANSIBLE_PIPELINING": "True"})
-            if done.rc != 0:
-                raise SystemExit(f"nothing should have failed:\n{done.output[-3000:]}")
-    finally:
-        shutil.rmtree(work)
+    with running(version, server_only=False) as (airflow, ansible):
+        common = {"url": airflow.url, **Login(airflow).options, "dag_id": "slow", "wait": True}
+        tasks = [{OURS: {**common, "conf": {"seconds": length}}} for length in LENGTHS]
+        play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
+        done = ansible.playbook(json.dumps(play) + "\n", env={"ANSIBLE_PIPELINING": "True"})
+        if done.rc != 0:
+            raise SystemExit(f"nothing should have failed:\n{done.output[-3000:]}")
     ends = [datetime.fromisoformat(task.result["dag_run"]["end_date"]).timestamp() for task in done.tasks]
     late = [task.ended - end for task, end in zip(done.tasks, ends, strict=True)]
     print(f"\nFrom the end of a run to the end of the task, Airflow {version}, {len(late)} runs, seconds:")
