@@ -150,12 +150,19 @@ def nothing_to_clear() -> Diagnosis:
 
 
 def no_scheduler(state: str | None) -> Diagnosis:
-    """A run is queued, and nobody is there who would start it."""
+    """A run has not ended, and nobody is there who would get it on."""
     return Diagnosis(
-        "the scheduler does not run, so nothing starts it",
+        _held_up(state, "the scheduler does not run"),
         f"The last state seen is {state!r}. Airflow's health page calls the scheduler 'unhealthy'.",
-        "Start the scheduler on the Airflow host; it then starts the run, which is left as it is.",
+        "Start the scheduler on the Airflow host; it takes up what waits.",
     )
+
+
+def _held_up(state: str | None, why: str) -> str:
+    """Of a run that has been started, a task may well be running; before 2.1 it is called running from the first."""
+    if state == "queued":
+        return f"{why}, so nothing starts it"
+    return f"it is still {state or 'not started'}, and {why}, so no further task of it starts"
 
 
 def timed_out(
@@ -172,7 +179,7 @@ def timed_out(
         )
     if paused:
         return Diagnosis(
-            "its DAG is paused, so nothing starts it", evidence, "Unpause the DAG: if_paused 'unpause' does that."
+            _held_up(state, "its DAG is paused"), evidence, "Unpause the DAG: if_paused 'unpause' does that."
         )
     if scheduler is not None and scheduler != "healthy":
         return no_scheduler(state)

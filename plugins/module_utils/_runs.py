@@ -372,7 +372,7 @@ class Trigger:
 
         run = self._placed()
         paused = scheduler = None
-        if trouble is None and run.state == "queued":
+        if trouble is None:
             api = self._api.impatient()
             try:
                 paused = api.dag(run.dag_id).is_paused

@@ -133,9 +133,9 @@ def assert_failed(result: dict[str, Any], cause: str) -> None:
     assert result["diagnosis"]["remedy"]
 
 
-def assert_stuck(result: dict[str, Any]) -> None:
+def assert_stuck(result: dict[str, Any], state: str = "queued") -> None:
     """The run is there, and is left where it is."""
-    assert (result["failed"], result["changed"], result["dag_run"]["state"]) == (True, True, "queued"), result
+    assert (result["failed"], result["changed"], result["dag_run"]["state"]) == (True, True, state), result
     assert "scheduler" in result["diagnosis"]["cause"], result["diagnosis"]
     assert result["diagnosis"]["remedy"]
 
@@ -372,10 +372,12 @@ def test_no_scheduler_is_there(case: Case) -> None:
     if case.generation == "1.10":
         pytest.skip("the API of 1.10 tells nothing of the scheduler")
     case.airflow.supervisorctl("stop", "airflow-scheduler")
-    begun = time.monotonic()
-    done = case.one(dag_id="hello", wait=True, wait_timeout=600)
-    assert_stuck(done)
-    assert time.monotonic() - begun < 150
+    if case.minor < (2, 1):  # a run is called running from the first there, so only the end of the patience can tell
+        assert_stuck(case.one(dag_id="hello", wait=True, wait_timeout=60), "running")
+    else:
+        begun = time.monotonic()
+        assert_stuck(case.one(dag_id="hello", wait=True, wait_timeout=600))
+        assert time.monotonic() - begun < 150
     case.airflow.supervisorctl("start", "airflow-scheduler")
 
     def is_back() -> bool:

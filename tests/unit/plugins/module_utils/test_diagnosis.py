@@ -299,6 +299,9 @@ def test_timed_out() -> None:
     assert "paused" in cause("queued", paused=True, scheduler="unhealthy")
     assert "scheduler" in cause("queued", paused=False, scheduler="unhealthy")
     assert cause("queued", paused=False, scheduler="healthy") == "it is still queued"
+    assert cause("running", paused=False, scheduler="healthy") == "it is still running"
+    assert cause("running", paused=True).startswith("it is still running, and its DAG is paused")
+    assert cause("running", scheduler="unhealthy").startswith("it is still running, and the scheduler does not run")
     assert "could not be asked" in cause("running", trouble="GET x: 503")
 
 
