@@ -70,12 +70,16 @@ def folder_beside(interpreter: str) -> str | None:
 
 def _packages(interpreter: str) -> list[tuple[str, str]]:
     prefix = os.path.dirname(os.path.dirname(interpreter))
-    found = []
+    folders: dict[str, str] = {}
     for pattern in ("lib*/python3*/site-packages", "lib*/python3*/dist-packages", "local/lib/python3*/dist-packages"):
-        for path in glob.glob(os.path.join(glob.escape(prefix), pattern, "apache_airflow-*-info")):
+        for folder in glob.glob(os.path.join(glob.escape(prefix), pattern)):
+            folders.setdefault(os.path.realpath(folder), folder)  # lib64 is a link to lib in most environments
+    found = []
+    for folder in folders.values():
+        for path in glob.glob(os.path.join(glob.escape(folder), "apache_airflow-*-info")):
             match = _METADATA.search(path)
             if match:
-                found.append((match.group("version"), os.path.dirname(path)))
+                found.append((match.group("version"), folder))
     return found
 
 
