@@ -103,7 +103,7 @@ build: venv $(BUILD)/importer/.ready ## build, install and import the collection
 integration: venv $(BUILD)/eda/.ready packages ## tests against real Airflows
 	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope --durations 30 tests/integration
 
-test-matrix: venv ## airflow_api_auth on every Airflow release; writes the table in docs/compatibility.md
+test-matrix: venv ## the modules on every Airflow release; writes the tables of docs/compatibility.md (45 minutes)
 	$(BIN)/python tests/tools/matrix.py
 
 FLEET_TESTS := tests/integration/test_fleet.py tests/integration/test_fleet_users.py

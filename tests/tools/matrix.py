@@ -35,6 +35,14 @@ answered after (on 3.x, a token from `/auth/token` by the FAB auth manager); the
 auth manager and back; options that the release has no place for; and `airflow_config`.
 
 """
+FILE = """
+## The file
+
+What the release's own parser reads in an edited airflow.cfg: the new value, and the rest as it was; for the file that
+the release ships, and for files that were made up, 100 of them for each release. And which environment variables beat
+the file.
+
+"""
 API = """
 ## Over the API
 
@@ -59,6 +67,15 @@ TABLES = [
             "another and back": "test_something_else_and_back",
             "unsupported": "test_what_the_release_has_no_place_for",
             "airflow_config": "test_an_option_is_set_and_taken_out_in_one_restart",
+        },
+    ),
+    (
+        FILE,
+        "test_airflow_reads_it.py",
+        {
+            "the file that it ships": "test_the_file_that_the_release_ships",
+            "made-up files": "test_files_that_were_made_up",
+            "variables": "test_which_variables_it_reads",
         },
     ),
     (
