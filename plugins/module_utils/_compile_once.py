@@ -5,7 +5,7 @@
 
 Ansible sends a module's files to the host in a zip. Python's own finder asks the zip for a file's name, and
 ``zipimporter.get_filename`` compiles the file to find that out (seen from 3.8 to 3.13); then it is compiled once more,
-to be run. With as much code as here that is a tenth of a task. The finder below tells the name without compiling.
+to be run. With as much code as here that is a twentieth of a task. The finder below tells the name without compiling.
 
 Outside a zip, as in tests and on a controller, nothing is done.
 """

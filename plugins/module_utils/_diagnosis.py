@@ -159,7 +159,7 @@ def no_scheduler(state: str | None) -> Diagnosis:
 
 
 def _held_up(state: str | None, why: str) -> str:
-    """Of a run that has been started, a task may well be running; before 2.1 it is called running from the first."""
+    """Of a run that has been started, a task may well be running; 2.0 calls it running from the first."""
     if state == "queued":
         return f"{why}, so nothing starts it"
     return f"it is still {state or 'not started'}, and {why}, so no further task of it starts"
