@@ -151,7 +151,7 @@ backup_file:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # noqa: F401
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
     CONVERGE_ARGUMENTS,

@@ -350,7 +350,7 @@ diagnosis:
 from typing import TYPE_CHECKING, Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # noqa: F401
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import (

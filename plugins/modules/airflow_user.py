@@ -162,7 +162,7 @@ rolled_back:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # noqa: F401
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import CONVERGE_ARGUMENTS, CONVERGE_RULES
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError

@@ -112,7 +112,7 @@ reason:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # noqa: F401
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._journal import Journal
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 
