@@ -39,8 +39,8 @@ FILE = """
 ## The file
 
 What the release's own parser reads in an edited airflow.cfg: the new value, and the rest as it was; for the file that
-the release ships, and for files that were made up, 100 of them for each release. And which environment variables beat
-the file.
+the release ships, and for files that were made up, at least 100 of them for each release. And which environment
+variables beat the file.
 
 """
 API = """
