@@ -8,7 +8,9 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from testbed import fleet as fleets
@@ -19,6 +21,7 @@ from testbed.installation import Installer, find_uv
 from testbed.instance import Airflow, free_port
 from testbed.reaper import reaped
 from testbed.runner import Ansible
+from testbed.stopwatch import note
 from xdist.scheduler import LoadScopeScheduling
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,33 +42,66 @@ class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]  # xdist leaves its 
         return "fleet" if Path(file).stem in ON_FLEET else file + (release[0] if release else "")
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        note(report.when or "", report.duration, report.nodeid)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     return ByAirflow(config, log)
 
 
-@pytest.fixture(scope="session")
-def airflow() -> Iterator[Airflow]:
-    """The release named by AIRFLOW_VERSION, healthy, in a fresh home that is gone afterwards."""
-    release = releases.release(os.environ.get("AIRFLOW_VERSION", releases.DEFAULT))
+@contextmanager
+def running(version: str, **options: Any) -> Iterator[Airflow]:
+    """An Airflow of that version, healthy, in a fresh home that is gone afterwards."""
     installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
     try:
-        installation = installer.airflow(release)
+        installation = installer.airflow(releases.release(version))
     except MissingPython as error:
         pytest.skip(str(error))
-    # Not pytest's own temporary folder: its paths get too long for supervisord's socket.
+    # Not pytest's own temporary directory: its paths get too long for supervisord's socket.
     home = Path(tempfile.mkdtemp(prefix="airflow-"))
     with reaped(home):
-        airflow = Airflow(installation, home, free_port())
+        airflow = Airflow(installation, home, free_port(), **options)
         airflow.prepare()
         airflow.start()
         yield airflow
 
 
 @pytest.fixture(scope="session")
-def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+def airflow() -> Iterator[Airflow]:
+    """The version named by AIRFLOW_VERSION, with a scheduler."""
+    with running(os.environ.get("AIRFLOW_VERSION", releases.DEFAULT)) as airflow:
+        yield airflow
+
+
+@pytest.fixture(scope="session")
+def fake() -> Iterator[Airflow]:
+    """The stand-in for Airflow's webserver: every test that uses it restarts it, in a tenth of the time."""
+    with running(releases.DEFAULT, fake=True) as airflow:
+        yield airflow
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Airflow:
+    """An Airflow whose server may be restarted: the stand-in, and for tests marked ``witness`` the real one as well."""
+    found: Airflow = request.getfixturevalue(request.param)
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames:
+        kinds = ["fake", "airflow"] if metafunc.definition.get_closest_marker("witness") else ["fake"]
+        metafunc.parametrize("server", kinds, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def ansible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
     """The ansible-core beside this pytest, with this checkout as the installed collection."""
     python = Path(sys.executable)
-    return Ansible(python.parent, tmp_path_factory.mktemp("ansible"), CHECKOUT / ".build/collections", python)
+    directory = tmp_path_factory.mktemp("ansible")
+    with closing(Ansible(python.parent, directory, CHECKOUT / ".build/collections", python)) as ansible:
+        yield ansible
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +117,11 @@ def fleet() -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
-def on_fleet(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+def on_fleet(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
     """The same ansible-core, for the hosts of the fleet."""
     python = Path(sys.executable)
-    folder = tmp_path_factory.mktemp("ansible-fleet")
+    directory = tmp_path_factory.mktemp("ansible-fleet")
     collections = CHECKOUT / ".build/collections"
-    return Ansible(python.parent, folder, collections, python, hosts=fleet.inventory(), prefix=fleet.bed.inside())
+    prefix = fleet.bed.inside()
+    with closing(Ansible(python.parent, directory, collections, python, fleet.inventory(), prefix)) as ansible:
+        yield ansible

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""airflow_api_auth on a real Airflow under a real supervisord: the file, the running server, and what went wrong."""
+"""airflow_api_auth under a real supervisord: the file, the running server, and what went wrong.
+
+All that the stand-in for the server claims of Airflow is in a test marked ``witness``, which a real Airflow runs too.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +33,18 @@ WANTED = {"backends": ["basic_auth", "session"]}
 
 
 @pytest.fixture
-def refusing(airflow: Airflow) -> Iterator[Airflow]:
+def refusing(server: Airflow) -> Iterator[Airflow]:
     """An Airflow as it comes: the API takes no passwords. Afterwards it is so again, whatever the test did."""
+    airflow = server
     pristine = airflow.cfg.read_bytes()
     assert api_status(airflow, "admin") in (401, 403)
     yield airflow
     if airflow.cfg.read_bytes() != pristine or not airflow.healthy():
-        airflow.supervisorctl("stop", airflow.server_program)
+        airflow.supervisor.stop(airflow.server_program)
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the orphan that a failed test has left
             os.kill(int((airflow.home / "airflow-webserver.pid").read_text()), signal.SIGKILL)
         airflow.cfg.write_bytes(pristine)
-        airflow.supervisorctl("start", airflow.server_program)
+        airflow.supervisor.start(airflow.server_program)
         airflow.wait_healthy()
 
 
@@ -85,7 +89,7 @@ def refused(
 
 
 @pytest.fixture
-def watched(airflow: Airflow, tmp_path: Path) -> dict[str, str]:
+def watched(server: Airflow, tmp_path: Path) -> dict[str, str]:
     """Options that name an interpreter for Airflow which notes in ``tmp_path/started`` that it was started."""
     python = tmp_path / "python3"
     python.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
@@ -93,9 +97,10 @@ def watched(airflow: Airflow, tmp_path: Path) -> dict[str, str]:
     executable.write_text(f"#!{python}\n")
     for path in (python, executable):
         path.chmod(0o755)
-    return {"airflow_executable": str(executable), "airflow_version": airflow.version}
+    return {"airflow_executable": str(executable), "airflow_version": server.version}
 
 
+@pytest.mark.witness
 def test_from_refused_to_accepted_and_no_further(
     ansible: Ansible, refusing: Airflow, watched: dict[str, str], tmp_path: Path
 ) -> None:
@@ -147,6 +152,7 @@ def test_from_refused_to_accepted_and_no_further(
     assert api_status(airflow, "admin") in (401, 403)
 
 
+@pytest.mark.witness
 def test_the_same_meant_in_other_words_is_no_change(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     airflow.set_backends(f" {BASIC} ,{SESSION}")
@@ -188,6 +194,7 @@ def test_a_server_older_than_the_file_is_restarted(ansible: Ansible, accepting: 
     assert not ansible.module(MODULE, args).changed
 
 
+@pytest.mark.witness
 def test_never_leaves_the_restart_to_a_handler(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     pid = airflow.webserver_pid()
@@ -221,7 +228,7 @@ def test_restart_command_and_a_server_that_does_not_run(ansible: Ansible, refusi
     backup.unlink()
     assert not ansible.module(MODULE, args).changed
 
-    airflow.supervisorctl("stop", airflow.server_program)
+    airflow.supervisor.stop(airflow.server_program)
     started = ansible.module(MODULE, {**WANTED, "path": str(airflow.cfg), "service": airflow.server_program})
     assert started.changed, started.output
     assert started.result["restart_reason"] == "the server is not running"
@@ -238,6 +245,7 @@ def test_a_failing_restart_command_puts_everything_back(ansible: Ansible, refusi
     assert airflow.cfg.read_bytes() == before
 
 
+@pytest.mark.witness
 def test_a_server_that_does_not_come_up_is_rolled_back(ansible: Ansible, refusing: Airflow) -> None:
     """The backend can be imported, and breaks the server when it starts: only a restart can show that."""
     airflow = refusing
@@ -273,6 +281,7 @@ def init_app(app):
     assert not ansible.module(MODULE, {"backends": ["session"], "airflow_home": str(airflow.home)}).changed
 
 
+@pytest.mark.witness
 def test_a_login_that_is_refused_is_rolled_back(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     before = airflow.cfg.read_bytes()
@@ -286,12 +295,13 @@ def test_a_login_that_is_refused_is_rolled_back(ansible: Ansible, refusing: Airf
     assert api_status(airflow, "admin") in (401, 403)
 
 
+@pytest.mark.witness
 def test_an_orphaned_gunicorn_does_not_pass_for_the_server(ansible: Ansible, accepting: Airflow) -> None:
     """HUP ends `airflow webserver` and leaves gunicorn, which answers /health with the configuration of then."""
     airflow = accepting
     orphan = int((airflow.home / "airflow-webserver.pid").read_text())
     os.kill(airflow.webserver_pid(), signal.SIGHUP)
-    airflow.supervisorctl("stop", airflow.server_program)
+    airflow.supervisor.stop(airflow.server_program)
     assert airflow.healthy()
     args = {**WANTED, "airflow_home": str(airflow.home), "service": airflow.server_program}
     done = ansible.module(MODULE, args)
@@ -302,6 +312,7 @@ def test_an_orphaned_gunicorn_does_not_pass_for_the_server(ansible: Ansible, acc
     assert not ansible.module(MODULE, args).changed
 
 
+@pytest.mark.witness
 def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     conf = airflow.supervisord_conf.read_text()
@@ -312,7 +323,7 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
     assert changed != conf
     try:
         airflow.supervisord_conf.write_text(changed)
-        airflow.supervisorctl("update")
+        airflow.supervisor.update()
         airflow.wait_healthy()
         done = refused(ansible, airflow, {})
         assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of the server" in done.msg
@@ -320,7 +331,7 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
 
         # Of a program that does not run, supervisord does not tell the environment: the restarted server does.
         before = airflow.cfg.read_bytes()
-        airflow.supervisorctl("stop", airflow.server_program)
+        airflow.supervisor.stop(airflow.server_program)
         service = {"service": airflow.server_program, "airflow_home": str(airflow.home)}
         done = ansible.module(MODULE, {**WANTED, **service})
         assert done.failed, done.output
@@ -329,7 +340,7 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
         assert airflow.healthy()
     finally:
         airflow.supervisord_conf.write_text(conf)
-        airflow.supervisorctl("update")
+        airflow.supervisor.update()
         airflow.wait_healthy()
 
 

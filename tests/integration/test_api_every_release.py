@@ -371,14 +371,14 @@ def test_no_scheduler_is_there(case: Case) -> None:
     """Airflow itself takes half a minute to notice, and one that is being restarted is given as long again."""
     if case.generation == "1.10":
         pytest.skip("the API of 1.10 tells nothing of the scheduler")
-    case.airflow.supervisorctl("stop", "airflow-scheduler")
+    case.airflow.supervisor.stop("airflow-scheduler")
     if case.minor < (2, 1):  # a run is called running from the first there, so only the end of the patience can tell
         assert_stuck(case.one(dag_id="hello", wait=True, wait_timeout=60), "running")
     else:
         begun = time.monotonic()
         assert_stuck(case.one(dag_id="hello", wait=True, wait_timeout=600))
         assert time.monotonic() - begun < 150
-    case.airflow.supervisorctl("start", "airflow-scheduler")
+    case.airflow.supervisor.start("airflow-scheduler")
 
     def is_back() -> bool:
         return bool(case.one(module="airflow_api_info")["health"]["scheduler"] == "healthy")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from testbed.browser import Browser
 from testbed.fleet import Fleet
 from testbed.runner import Ansible
 
-ENV = {"ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/cp-{os.getpid()}", "ANSIBLE_FORKS": "10", "ANSIBLE_TIMEOUT": "5"}
 OPEN = "airflow-2-11-2"
 
 
@@ -30,12 +28,12 @@ def reports(fleet: Fleet, on_fleet: Ansible, tmp_path_factory: pytest.TempPathFa
     config = HOME / "webserver_config.py"
     airflow.run(f"cp {config} /root/; echo \"AUTH_ROLE_PUBLIC = 'Admin'\" >> {config}")
     args = {"backends": ["default"]}
-    opened = on_fleet.module("fleetops.airflow.airflow_api_auth", args, hosts=OPEN, env=ENV)
+    opened = on_fleet.module("fleetops.airflow.airflow_api_auth", args, hosts=OPEN)
     assert opened.changed, opened.output
     fleet.bed.unplug(fleet.light["light-2"])
     cfgs = {name: host.cfg.read_bytes() for name, host in fleet.airflows.items()}
     variables = {"audit_hosts": "all,!localhost", "audit_folder": str(folder)}
-    done = on_fleet.playbook("fleetops.airflow.audit", variables, env=ENV)
+    done = on_fleet.playbook("fleetops.airflow.audit", variables)
     fleet.bed.plug(fleet.light["light-2"])
     assert done.rc == 0, done.output
     assert {name: host.cfg.read_bytes() for name, host in fleet.airflows.items()} == cfgs

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ PASSWORD = "pä$$ wörd-日本"
 # Of its own, because other tests have others on the same hosts.
 USER = {"username": "roller", "password": PASSWORD, "role": "User"}
 
-ENV = {"ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/cp-{os.getpid()}", "ANSIBLE_FORKS": "10"}
-
 
 def test_what_people_get_to_reach_the_fleet(fleet: Fleet) -> None:
     """From outside the hosts' network, with nothing but the files that `make fleet-up` writes."""
@@ -30,7 +29,9 @@ def test_what_people_get_to_reach_the_fleet(fleet: Fleet) -> None:
     assert subprocess.run(ssh, capture_output=True, text=True, check=True).stdout == "running\n"
     program = str(Path(sys.executable).with_name("ansible"))
     ansible = [program, "-i", str(inventory), "airflow", "-o", "-m", "ansible.builtin.ping"]
-    done = subprocess.run(ansible, env={**os.environ, **ENV}, capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory(prefix="cp-", dir="/tmp") as sockets:
+        env = {**os.environ, "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets}
+        done = subprocess.run(ansible, env=env, capture_output=True, text=True, check=True)
     answers = {line.split()[0]: json.loads(line.partition("=>")[2]) for line in done.stdout.splitlines()}
     assert {name: answer["ping"] for name, answer in answers.items()} == dict.fromkeys(fleet.airflows, "pong")
 
@@ -48,7 +49,7 @@ def breaking(fleet: Fleet) -> str:
 def enable(on_fleet: Ansible, fleet: Fleet, check: bool = False, **more: Any) -> PlaybookResult:
     """The playbook on the hosts that have Airflow."""
     variables = {"enable_api_hosts": ",".join(fleet.airflows), "api_auth_user": USER, **more}
-    done = on_fleet.playbook("fleetops.airflow.enable_api", variables, check=check, diff=True, env=ENV, verbosity=3)
+    done = on_fleet.playbook("fleetops.airflow.enable_api", variables, check=check, diff=True, verbosity=3)
     assert PASSWORD not in done.output
     assert json.dumps(PASSWORD)[1:-1] not in done.output
     return done
@@ -105,7 +106,7 @@ def test_from_other_bad_states(on_fleet: Ansible, fleet: Fleet) -> None:
     airflows = list(fleet.airflows.values())
     unlucky = {"username": "roller", "password": "another", "roles": ["Viewer"]}
     play = [{"hosts": "all", "gather_facts": False, "tasks": [{"fleetops.airflow.airflow_user": unlucky}]}]
-    spoiled = on_fleet.playbook(json.dumps(play) + "\n", env=ENV)
+    spoiled = on_fleet.playbook(json.dumps(play) + "\n")
     assert all(spoiled.stats[name]["failures"] == 0 for name in fleet.airflows), spoiled.output
     assert not any(airflow.may_trigger("roller", "another") for airflow in airflows)
     airflows[0].run(f"systemctl stop {airflows[0].unit}")

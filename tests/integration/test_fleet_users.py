@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +18,6 @@ from testbed.runner import Ansible
 USER = "fleetops.airflow.airflow_user"
 PASSWORD = "pä$$ wörd-日本"
 OTHER = "another one: 'x'"
-ENV = {"ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/cp-{os.getpid()}", "ANSIBLE_FORKS": "10"}
 
 Results = dict[str, dict[str, Any]]
 
@@ -36,7 +34,7 @@ class Users:
         task = {module: args, "name": "The module under test", "ignore_errors": True}
         play = [{"hosts": "all", "gather_facts": False, "tasks": [task]}]
         with on_no_command_line(PASSWORD, OTHER):
-            done = self._ansible.playbook(json.dumps(play) + "\n", check=check, diff=True, env=ENV, verbosity=3)
+            done = self._ansible.playbook(json.dumps(play) + "\n", check=check, diff=True, verbosity=3)
         for secret in (PASSWORD, OTHER, *map(json.dumps, (PASSWORD, OTHER))):
             assert secret not in done.output
         results = {task.host: task.result for task in done.tasks if task.host in self.airflows}

@@ -181,6 +181,7 @@ def site(fleet: Fleet, on_fleet: Ansible, tmp_path_factory: pytest.TempPathFacto
         yield site
     finally:
         rulebook.kill()
+        ansible.close()
         for name, airflow in airflows.items():
             airflow.write_environment()
             airflow.cfg.write_bytes(pristine[name])

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,16 @@ def refusing(airflow: AirflowHost) -> Iterator[AirflowHost]:
 
 
 @pytest.fixture(scope="module")
-def on_host(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+def on_host(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
     python = Path(sys.executable)
-    folder = tmp_path_factory.mktemp("ansible-hosts")
+    directory = tmp_path_factory.mktemp("ansible-hosts")
     collections = CHECKOUT / ".build/collections"
-    return Ansible(python.parent, folder, collections, python, hosts=bed.inventory(), prefix=bed.inside())
+    with closing(Ansible(python.parent, directory, collections, python, bed.inventory(), bed.inside())) as ansible:
+        yield ansible
 
 
 def run(ansible: Ansible, args: dict[str, Any], **options: Any) -> ModuleResult:
-    """Over ssh with connections kept, whose socket needs a short path."""
-    env = {"ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/cp-{os.getpid()}", **options.pop("env", {})}
-    return ansible.module(MODULE, {**WANTED, **args}, env=env, **options)
+    return ansible.module(MODULE, {**WANTED, **args}, **options)
 
 
 def assert_untouched(airflow: AirflowHost, before: bytes, pid: int) -> None:

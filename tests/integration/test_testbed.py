@@ -53,7 +53,7 @@ def test_an_orphaned_gunicorn_is_found(airflow: Airflow) -> None:
     """HUP kills `airflow webserver` and leaves gunicorn behind, without parent and with its environment overwritten."""
     orphan = int((airflow.home / "airflow-webserver.pid").read_text())
     os.kill(airflow.webserver_pid(), signal.SIGHUP)
-    airflow.supervisorctl("stop", airflow.server_program)
+    airflow.supervisor.stop(airflow.server_program)
     assert orphan in processes.of_home(airflow.home)
     os.kill(orphan, signal.SIGTERM)
     airflow.wait_until(lambda: not processes.alive(orphan), "the orphan is gone")

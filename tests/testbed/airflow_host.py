@@ -15,6 +15,7 @@ from testbed import home as homes
 from testbed.errors import TestbedError
 from testbed.hosts import AIRFLOW_UID, Bed, Host
 from testbed.installation import Installation
+from testbed.stopwatch import timed
 
 HOME = Path("/opt/airflow")
 PORT = 8080
@@ -166,10 +167,11 @@ WantedBy=multi-user.target
 
     def wait_healthy(self, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
-        while not self.healthy():
-            if time.monotonic() > deadline:
-                raise TestbedError(f"{self.url} is not healthy after {timeout:.0f} s:\n{self.journal()}")
-            time.sleep(0.3)
+        with timed("waiting for Airflow"):
+            while not self.healthy():
+                if time.monotonic() > deadline:
+                    raise TestbedError(f"{self.url} is not healthy after {timeout:.0f} s:\n{self.journal()}")
+                time.sleep(0.3)
 
     def journal(self, unit: str = "") -> str:
         return self.run(f"journalctl --unit {unit or self.unit} --lines 30 --output cat --no-pager")

@@ -13,6 +13,7 @@ from pathlib import Path
 from testbed.errors import TestbedError
 from testbed.installation import Installation
 from testbed.locked import locked
+from testbed.stopwatch import timed
 
 DAGS = Path(__file__).parent / "dags"
 USERS = {"admin": "Admin", "op": "Op", "viewer": "Viewer"}
@@ -45,7 +46,8 @@ def prepare(installation: Installation, home: Path, known_as: Path | None = None
     with locked(installation.folder / "template.lock"):
         if not marker.is_file():
             shutil.rmtree(template, ignore_errors=True)
-            _initialise(installation, template)
+            with timed("making a home"):
+                _initialise(installation, template)
             marker.touch()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(home.iterdir()):
@@ -57,6 +59,14 @@ def prepare(installation: Installation, home: Path, known_as: Path | None = None
     # The paths in airflow.cfg are absolute; the database holds none before a scheduler has run.
     cfg = home / "airflow.cfg"
     cfg.write_bytes(cfg.read_bytes().replace(os.fsencode(template), os.fsencode(known_as or home)))
+
+
+def write_fake(installation: Installation, executable: Path) -> None:
+    """Write the stand-in for the server, to be run by the release's own Python."""
+    executable.parent.mkdir()
+    source = Path(__file__).with_name("fake_webserver.py").read_text()
+    executable.write_text(f"#!{installation.python}\n{source}")
+    executable.chmod(0o755)
 
 
 def passwords(home: Path) -> dict[str, str]:

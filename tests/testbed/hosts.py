@@ -29,6 +29,7 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 from testbed import processes, pythons  # noqa: E402  (the path has to be set first)
 from testbed.errors import TestbedError  # noqa: E402
 from testbed.locked import locked  # noqa: E402
+from testbed.stopwatch import timed  # noqa: E402
 
 SUITE = "bookworm"
 # The last line is what a Python that was built elsewhere, and is seen through a bind mount, links to.
@@ -278,7 +279,8 @@ def make_image(root: Path) -> Path:
         if not (image / ".complete").exists():
             for old in root.glob("image-*"):
                 shutil.rmtree(old)
-            _debian(image)
+            with timed("installs"):
+                _debian(image)
             (image / ".complete").touch()
     return image
 
@@ -314,7 +316,8 @@ def bed(folder: Path, count: int, binds: Sequence[Path] = ()) -> Iterator[Bed]:
     command = [sys.executable, __file__, "reap", "--folder", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as reaper:
         try:
-            made.up(count)
+            with timed("booting hosts"):
+                made.up(count)
             yield made
         finally:
             reaper.communicate()

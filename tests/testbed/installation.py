@@ -15,6 +15,7 @@ from testbed import pythons
 from testbed.errors import TestbedError
 from testbed.locked import locked
 from testbed.releases import Release
+from testbed.stopwatch import timed
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 
@@ -75,7 +76,8 @@ class Installer:
         build = requirements.with_suffix(".build.txt")
         if build.is_file():  # what today's build tools would not build any more
             pip_install += ["--build-constraints", str(build)]
-        self._run(*pip_install)
+        with timed("installs"):
+            self._run(*pip_install)
         marker.write_text(wanted)
 
     def _run(self, *args: str) -> None:

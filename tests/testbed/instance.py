@@ -20,12 +20,15 @@ from testbed import home as homes
 from testbed import processes
 from testbed.errors import TestbedError
 from testbed.installation import Installation
+from testbed.stopwatch import timed
+from testbed.supervisor import Supervisor
 
 
 class Airflow:
     """Airflow in its own home below a supervisord, listening on a loopback port.
 
-    With ``server_only`` nothing but the server of the API is started: no DAG is parsed, and no run gets on.
+    With ``server_only`` nothing but the API server is started: no DAG is parsed, and no run proceeds. With ``fake``
+    that server is a stand-in (fake_webserver.py).
     ``environment`` is added to that of its processes. With ``base_path`` ("/airflow") it is below that.
     ``home`` must be missing or empty for ``prepare``; ``stop`` leaves it, for a look at its logs (``<program>.log``,
     ``supervisord.log``). Every method that waits raises TestbedError with the server's last words when it waited in
@@ -40,6 +43,7 @@ class Airflow:
         server_only: bool = False,
         environment: Mapping[str, str] | None = None,
         base_path: str = "",
+        fake: bool = False,
     ) -> None:
         self.installation = installation
         self.url = f"http://127.0.0.1:{port}{base_path}"
@@ -48,10 +52,11 @@ class Airflow:
         if base_path:
             self._environment["AIRFLOW__WEBSERVER__BASE_URL"] = self.url
         programs = dict(installation.release.programs)
-        self.programs = dict([next(iter(programs.items()))]) if server_only else programs
+        self.programs = dict([next(iter(programs.items()))]) if server_only or fake else programs
         self.version = installation.release.version
         self.python = installation.python
-        self.executable = installation.executable
+        self.fake = fake
+        self.executable = home / "bin/airflow" if fake else installation.executable
         self.home = home
         self.port = port
         self.cfg = home / "airflow.cfg"
@@ -74,26 +79,32 @@ class Airflow:
     def prepare(self) -> None:
         """Make the home, with airflow.cfg, database, users, DAGs and supervisord.conf."""
         homes.prepare(self.installation, self.home)
+        if self.fake:
+            homes.write_fake(self.installation, self.executable)
         self._write_supervisord_conf()
 
     def start(self) -> None:
         """Start supervisord with all programs in a prepared home, and wait until the testbed's DAGs can be run."""
-        self._run([self.installation.supervisor_bin / "supervisord", "-c", self.supervisord_conf], check=True)
-        self.wait_healthy()
+        with timed("starts of Airflow by the test"):
+            self._run([self.installation.supervisor_bin / "supervisord", "-c", self.supervisord_conf], check=True)
+            self.wait_healthy()
         if len(self.programs) > 1:
             self.wait_dags(["hello", "fails", "slow", "paused"])
 
     def stop(self) -> None:
         """End supervisord and everything that was started in the home."""
-        processes.end(self.home)
+        with timed("end of Airflow"):
+            processes.end(self.home)
 
-    def supervisorctl(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """Run supervisorctl against this supervisord; a failure is the caller's to see in ``returncode``."""
-        return self._run([self.installation.supervisor_bin / "supervisorctl", "-c", self.supervisord_conf, *args])
+    @property
+    def supervisor(self) -> Supervisor:
+        """The supervisord that runs the programs."""
+        return Supervisor(self.home / "supervisor.sock")
 
     def cli(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run the ``airflow`` command in this home's environment (takes seconds); see ``returncode``."""
-        return self._run([self.executable, *args])
+        with timed("airflow command"):
+            return self._run([self.executable, *args])
 
     def set_backends(self, value: str | None) -> None:
         """Write [api] auth_backends as plain text (None: take the line out), restart, wait until healthy."""
@@ -111,19 +122,14 @@ class Airflow:
 
     def restart_webserver(self) -> None:
         """Restart the API server through supervisord and wait until it is healthy."""
-        done = self.supervisorctl("restart", self.server_program)
-        if done.returncode != 0:
-            raise TestbedError(
-                f"supervisorctl restart {self.server_program}: {done.stdout}\n{self.last_words(self.server_program)}"
-            )
-        self.wait_healthy()
+        with timed("starts of Airflow by the test"):
+            self.supervisor.stop(self.server_program)
+            self.supervisor.start(self.server_program)
+            self.wait_healthy()
 
     def webserver_pid(self) -> int:
-        """The pid of the API server as supervisord knows it: `airflow webserver`, gunicorn's parent."""
-        answer = self.supervisorctl("pid", self.server_program)
-        if answer.returncode != 0 or not answer.stdout.strip().isdigit():
-            raise TestbedError(f"supervisorctl pid {self.server_program}: {answer.stdout.strip()}")
-        return int(answer.stdout)
+        """The pid of the API server as supervisord knows it (gunicorn's parent), 0 if it is down."""
+        return self.supervisor.pid(self.server_program)
 
     def wait_healthy(self, timeout: float = 180.0) -> None:
         """Wait up to ``timeout`` seconds until the health endpoint says that the database is healthy."""
@@ -136,11 +142,12 @@ class Airflow:
     def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
         """Wait up to ``timeout`` seconds for ``condition``; ``what`` says it in the error."""
         deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                logs = "\n".join(self.last_words(program) for program in self.programs)
-                raise TestbedError(f"Not so after {timeout:.0f} s: {what}.\n{logs}")
-            time.sleep(0.2)
+        with timed("waiting for Airflow"):
+            while not condition():
+                if time.monotonic() > deadline:
+                    logs = "\n".join(self.last_words(program) for program in self.programs)
+                    raise TestbedError(f"Not so after {timeout:.0f} s: {what}.\n{logs}")
+                time.sleep(0.2)
 
     def healthy(self) -> bool:
         """Ask the health endpoint once."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import TestbedError
+from testbed.stopwatch import timed
 
 Entry = dict[str, Any]
 
@@ -84,6 +85,10 @@ class Rulebook:
 
     def wait_for(self, wanted: Callable[[Entry], bool], since: float, timeout: float = 120.0) -> Entry:
         """The first entry of the journal from a time on that is wanted."""
+        with timed("waiting for the rulebook"):
+            return self._wait_for(wanted, since, timeout)
+
+    def _wait_for(self, wanted: Callable[[Entry], bool], since: float, timeout: float) -> Entry:
         deadline = time.monotonic() + timeout
         while True:
             for entry in self.entries():

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from testbed.errors import TestbedError
+from testbed.stopwatch import note
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class ModuleResult:
 
 
 class Ansible:
-    """Runs Ansible from ``bin_folder`` with nothing of the user's own configuration.
+    """Runs Ansible from ``bin_folder`` with nothing of the user's own configuration. ``close`` it afterwards.
 
     ``hosts`` (name -> variables) are managed instead of this machine, by ansible-playbook behind ``prefix``.
     ``folder`` takes everything that is written (secrets too, in files of mode 0600, never in argv);
@@ -80,7 +84,12 @@ class Ansible:
         hosts: Mapping[str, Mapping[str, str]] | None = None,
         prefix: Sequence[str] = (),
     ) -> None:
-        self._command = [*prefix, str(bin_folder / "ansible-playbook")]
+        self._prefix = list(prefix)
+        self._bin_folder = bin_folder
+        self._sockets = tempfile.TemporaryDirectory(prefix="cp-", dir="/tmp")  # ssh's need a short path
+        self._lock = threading.Lock()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
         self._hosts = hosts
         self._folder = folder
         self._python = python
@@ -90,9 +99,12 @@ class Ansible:
             "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+            "ANSIBLE_FORKS": "10",
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_REMOTE_TMP": str(folder / "remote"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": self._sockets.name,
+            "ANSIBLE_TIMEOUT": "5",
             "HOME": str(folder),
             "LANG": "C.UTF-8",
             "PATH": os.pathsep.join([str(bin_folder), os.environ["PATH"]]),
@@ -146,19 +158,72 @@ class Ansible:
             hosts = {"localhost": local} if self._hosts is None else self._hosts
             (run / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
             (run / "vars.json").write_text(json.dumps(dict(extra_vars or {})))
-            command = [*self._command, "-i", str(run / "inventory.json"), "-e", f"@{run / 'vars.json'}"]
-            command += ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
-            done = subprocess.run(
-                [*command, str(playbook)],
-                env={**self._environment, "TESTBED_RESULTS": str(run / "results"), **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
+            arguments = ["-i", str(run / "inventory.json"), "-e", f"@{run / 'vars.json'}"]
+            arguments += ["--check"] * check + ["--diff"] * diff + ["-" + "v" * verbosity] * bool(verbosity)
+            begun = time.monotonic()
+            rc, output = self._run(
+                [*arguments, str(playbook)], {"TESTBED_RESULTS": str(run / "results"), **(env or {})}
             )
+            whole = time.monotonic() - begun
             stats, tasks = read_results(run / "results")
-        return PlaybookResult(done.returncode, done.stdout, stats, tasks)
+            in_tasks = min(sum(task.seconds for task in tasks), whole)
+            note("tasks", in_tasks)
+            note("ansible-playbook around its tasks", whole - in_tasks)
+        return PlaybookResult(rc, output, stats, tasks)
+
+    def _run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+        """The exit code and the output of one ansible-playbook."""
+        if any(name.startswith("ANSIBLE_") for name in environment):  # Ansible reads those while it is imported
+            return self._run_alone(arguments, environment)
+        with tempfile.TemporaryFile() as output:
+            code = self._ask_server(arguments, environment, output.fileno())
+            output.seek(0)
+            return code, output.read().decode()
+
+    def _run_alone(self, arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+        done = subprocess.run(
+            [*self._prefix, str(self._bin_folder / "ansible-playbook"), *arguments],
+            env={**self._environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def _ask_server(self, arguments: Sequence[str], environment: Mapping[str, str], output: int) -> int:
+        request = json.dumps({"arguments": arguments, "environment": dict(environment)}).encode()
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as answer:
+            try:
+                with self._lock:
+                    socket.send_fds(self._start_server(), [request], [output, writing])
+            finally:
+                os.close(writing)
+            code = answer.read()
+        if not code:
+            raise TestbedError(f"ansible-playbook {' '.join(arguments)} ended without an exit code")
+        return int(code)
+
+    def _start_server(self) -> socket.socket:
+        if self._requests is None:
+            self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                program = Path(__file__).with_name("ansible_server.py")
+                command = [*self._prefix, str(self._bin_folder / "python"), str(program), str(theirs.fileno())]
+                self._server = subprocess.Popen(
+                    command, env=self._environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                )
+        return self._requests
+
+    def close(self) -> None:
+        """End the process that the runs were forked from, and forget the connections to hosts."""
+        if self._requests is not None and self._server is not None:
+            self._requests.close()
+            self._server.wait()
+            self._requests = self._server = None
+        self._sockets.cleanup()
 
 
 def read_results(path: Path) -> tuple[dict[str, dict[str, int]], list[TaskResult]]:
