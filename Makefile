@@ -4,7 +4,8 @@
 # uv's own caches are written.
 
 PYTHON ?= python3
-PARTS := unit sanity lint docs build integration
+# What needs no Airflow runs beside what waits for one.
+WITHOUT_AIRFLOW := unit,sanity,lint,docs,build
 
 BUILD := .build
 BIN := $(BUILD)/venv/bin
@@ -25,7 +26,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test $(PARTS) test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
+.PHONY: help venv test test-all unit sanity lint docs build story integration test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -76,8 +77,11 @@ requirements: $(BUILD)/venv/.uv-ready ## pin the newest releases that the *.in f
 
 # --- the tests --------------------------------------------------------------------------------
 
-test: venv ## run everything below; the last lines say what passed
-	@CFG_EXAMPLES=10000 $(PYTHON) tests/tools/run_parts.py $(PARTS)
+test: venv ## what has to pass before every commit (15 minutes on 2 cores); the last lines say what passed
+	@$(PYTHON) tests/tools/run_parts.py "make test" $(WITHOUT_AIRFLOW) story
+
+test-all: venv ## the same and every other test that is not a target of its own (45 minutes on 2 cores)
+	@CFG_EXAMPLES=10000 $(PYTHON) tests/tools/run_parts.py "make test-all" $(WITHOUT_AIRFLOW) integration
 
 unit: venv ## unit tests, on this Python and on those that managed hosts may have
 	$(BIN)/python -m pytest tests/unit
@@ -100,8 +104,12 @@ build: venv $(BUILD)/importer/.ready ## build, install and import the collection
 	$(BIN)/python tests/tools/package.py
 
 # Two Airflows at once: much of the time is spent waiting for one to start.
-integration: venv $(BUILD)/eda/.ready packages ## tests against real Airflows
-	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope --durations 30 tests/integration
+INTEGRATION := $(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope --durations 30 tests/integration
+integration: venv $(BUILD)/eda/.ready packages ## all tests against real Airflows
+	$(INTEGRATION)
+
+story: venv $(BUILD)/eda/.ready packages ## of those the main story of each module and role, on Airflow 2.11 and 3.3
+	$(INTEGRATION) -m story
 
 test-matrix: venv ## the modules on every Airflow release; writes the tables of docs/compatibility.md (45 minutes)
 	$(BIN)/python tests/tools/matrix.py

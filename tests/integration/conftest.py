@@ -83,15 +83,18 @@ def fake() -> Iterator[Airflow]:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest) -> Airflow:
-    """An Airflow whose server may be restarted: the stand-in, and for tests marked ``witness`` the real one as well."""
-    found: Airflow = request.getfixturevalue(request.param)
-    return found
+def server(request: pytest.FixtureRequest) -> Any:
+    """An Airflow whose server may be restarted: the stand-in, and for tests marked ``witness`` the real one as well.
+
+    The test file's fixtures ``fake`` and ``airflow`` are those two. Tests marked ``real`` have the real one only.
+    """
+    return request.getfixturevalue(request.param)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
-        kinds = ["fake", "airflow"] if metafunc.definition.get_closest_marker("witness") else ["fake"]
+        real, witness = map(metafunc.definition.get_closest_marker, ("real", "witness"))
+        kinds = ["airflow"] if real else ["fake", "airflow"] if witness else ["fake"]
         metafunc.parametrize("server", kinds, indirect=True)
 
 

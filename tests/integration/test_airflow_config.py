@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""airflow_config on a real Airflow: many options, one restart, and no secret shown."""
+"""airflow_config: many options, one restart, and no secret shown."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ MODULE = "fleetops.airflow.airflow_config"
 
 
 @pytest.fixture
-def airflow_as_it_was(airflow: Airflow) -> Iterator[Airflow]:
-    """The session's Airflow, whose file is afterwards what it was, whatever the test did."""
+def airflow_as_it_was(server: Airflow) -> Iterator[Airflow]:
+    """An Airflow whose file is afterwards what it was, whatever the test did."""
+    airflow = server
     pristine = airflow.cfg.read_bytes()
     yield airflow
     if airflow.cfg.read_bytes() != pristine or not airflow.healthy():
@@ -28,6 +29,7 @@ def run(ansible: Ansible, airflow: Airflow, settings: dict[str, Any], **options:
     return ansible.module(MODULE, args, **options)
 
 
+@pytest.mark.witness
 def test_many_options_in_one_restart(ansible: Ansible, airflow_as_it_was: Airflow) -> None:
     """One of them moves the server to another path, where it has to be found again."""
     airflow = airflow_as_it_was
@@ -65,6 +67,7 @@ def test_many_options_in_one_restart(ansible: Ansible, airflow_as_it_was: Airflo
     assert airflow.healthy()
 
 
+@pytest.mark.real
 def test_a_change_that_the_server_dies_of_is_put_back(ansible: Ansible, airflow_as_it_was: Airflow) -> None:
     airflow = airflow_as_it_was
     before = airflow.cfg.read_bytes()

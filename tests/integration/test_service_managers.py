@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""airflow_api_auth over real ssh on a host with a real systemd: units, init scripts, and what was started by hand."""
+"""airflow_api_auth over real ssh on hosts with a real systemd: units, init scripts, and what was started by hand.
+
+On one of the two hosts the server is a stand-in: most of these tests are about systemd.
+"""
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ BASIC = "airflow.api.auth.backend.basic_auth"
 SESSION = "airflow.api.auth.backend.session"
 UNIT = "airflow-webserver"
 WANTED = {"backends": ["basic_auth", "session"]}
+Run = Callable[..., ModuleResult]
 # Until now this is where PATH leads in all of Debian.
 SYSTEMCTL = "/usr/bin/systemctl"
 
@@ -34,23 +38,33 @@ def bed() -> Iterator[Bed]:
         pytest.skip(why_not)
     interpreters = [pythons.find(releases.release(releases.DEFAULT).pythons)]
     folder = Path(tempfile.mkdtemp(prefix="bed-"))
-    with hosts.bed(folder, 1, hosts.read_only_folders(*interpreters)) as bed:
+    with hosts.bed(folder, 2, hosts.read_only_folders(*interpreters)) as bed:
         yield bed
 
 
-@pytest.fixture(scope="module")
-def airflow(bed: Bed) -> AirflowHost:
+def set_up(bed: Bed, number: int, fake: bool) -> AirflowHost:
     installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
-    airflow = AirflowHost(bed, bed.hosts[0], installer.airflow(releases.release(releases.DEFAULT)))
+    airflow = AirflowHost(bed, bed.hosts[number], installer.airflow(releases.release(releases.DEFAULT)), fake=fake)
     airflow.prepare()
     airflow.run(f"systemctl start {UNIT}")
     airflow.wait_healthy()
     return airflow
 
 
+@pytest.fixture(scope="module")
+def airflow(bed: Bed) -> AirflowHost:
+    return set_up(bed, 0, fake=False)
+
+
+@pytest.fixture(scope="module")
+def fake(bed: Bed) -> AirflowHost:
+    return set_up(bed, 1, fake=True)
+
+
 @pytest.fixture
-def refusing(airflow: AirflowHost) -> Iterator[AirflowHost]:
+def refusing(server: AirflowHost) -> Iterator[AirflowHost]:
     """The API takes no passwords. Afterwards it is so again, the unit runs, and nothing else does."""
+    airflow = server
     pristine = airflow.cfg.read_bytes()
     pid = airflow.main_pid()
     yield airflow
@@ -65,7 +79,7 @@ def refusing(airflow: AirflowHost) -> Iterator[AirflowHost]:
 
 
 @pytest.fixture(scope="module")
-def on_host(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
+def on_hosts(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
     python = Path(sys.executable)
     directory = tmp_path_factory.mktemp("ansible-hosts")
     collections = CHECKOUT / ".build/collections"
@@ -73,8 +87,14 @@ def on_host(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansi
         yield ansible
 
 
-def run(ansible: Ansible, args: dict[str, Any], **options: Any) -> ModuleResult:
-    return ansible.module(MODULE, {**WANTED, **args}, **options)
+@pytest.fixture
+def run(on_hosts: Ansible, server: AirflowHost) -> Run:
+    """Runs the module on the test's host."""
+
+    def run(args: dict[str, Any], **options: Any) -> ModuleResult:
+        return on_hosts.module(MODULE, {**WANTED, **args}, hosts=server.host.name, **options)
+
+    return run
 
 
 def assert_untouched(airflow: AirflowHost, before: bytes, pid: int) -> None:
@@ -83,15 +103,16 @@ def assert_untouched(airflow: AirflowHost, before: bytes, pid: int) -> None:
     assert airflow.status("/health") == 200
 
 
-def test_the_unit_is_found_and_restarted(on_host: Ansible, refusing: AirflowHost) -> None:
+@pytest.mark.witness
+def test_the_unit_is_found_and_restarted(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     before, pid = airflow.cfg.read_bytes(), airflow.main_pid()
     assert airflow.status("/api/v1/dags", "admin") in (401, 403)
-    would = run(on_host, {}, check=True)
+    would = run({}, check=True)
     assert would.changed, would.output
     assert_untouched(airflow, before, pid)
 
-    did = run(on_host, {"username": "admin", "password": airflow.users["admin"]})
+    did = run({"username": "admin", "password": airflow.users["admin"]})
     assert did.result["restarted"], did.output
     assert did.result["path"] == str(HOME / "airflow.cfg")
     assert airflow.main_pid() != pid
@@ -104,21 +125,22 @@ def test_the_unit_is_found_and_restarted(on_host: Ansible, refusing: AirflowHost
     airflow.write(SYSTEMCTL, f'#!/bin/sh\ntouch /run/asked\nexec {SYSTEMCTL}.real "$@"\n', 0o755)
     for pipelining in ("False", "True"):
         for args in ({}, {"service": UNIT}, {"service": f"{UNIT}.service", "service_manager": "systemd"}):
-            again = run(on_host, args, env={"ANSIBLE_PIPELINING": pipelining})
+            again = run(args, env={"ANSIBLE_PIPELINING": pipelining})
             assert (again.failed, again.changed) == (False, False), again.output
     assert airflow.run("ls /run/asked", check=False) == ""
-    assert run(on_host, {"restart": "always"}, check=True).changed
+    assert run({"restart": "always"}, check=True).changed
     assert airflow.run("ls /run/asked") == "/run/asked\n"
     airflow.run(f"mv {SYSTEMCTL}.real {SYSTEMCTL}")
     assert_untouched(airflow, after, pid)
 
 
-def test_what_does_not_come_up_is_put_back_with_the_journals_words(on_host: Ansible, refusing: AirflowHost) -> None:
+@pytest.mark.witness
+def test_what_does_not_come_up_is_put_back_with_the_journals_words(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     before = airflow.cfg.read_bytes()
     module = "def init_app(app):\n    raise RuntimeError('no authentication today')\nrequires_authentication = None\n"
     airflow.write(f"{HOME}/plugins/breaking/backend.py", module)
-    done = run(on_host, {"backends": ["breaking.backend", "session"], "health_timeout": 15})
+    done = run({"backends": ["breaking.backend", "session"], "health_timeout": 15})
     airflow.run(f"rm -r {HOME}/plugins/breaking")
     assert done.failed
     assert done.result["rolled_back"] is True, done.msg
@@ -128,13 +150,13 @@ def test_what_does_not_come_up_is_put_back_with_the_journals_words(on_host: Ansi
     assert airflow.status("/health") == 200
 
 
-def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: AirflowHost) -> None:
+def test_a_variable_of_the_unit_that_beats_the_file(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     airflow.drop_in(f"Environment=AIRFLOW__API__AUTH_BACKEND={SESSION}")
     airflow.run(f"systemctl restart {UNIT}")
     airflow.wait_healthy()
     before, pid = airflow.cfg.read_bytes(), airflow.main_pid()
-    done = run(on_host, {})
+    done = run({})
     assert done.failed
     owner = f"the server (pid {pid}, service {UNIT})"
     assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of {owner}" in done.msg
@@ -144,7 +166,7 @@ def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: 
     airflow.drop_in("")
     airflow.write_environment("# ours", f"AIRFLOW__API__AUTH_BACKENDS='{SESSION}'")
     airflow.run(f"systemctl stop {UNIT}")
-    done = run(on_host, {"service": UNIT})
+    done = run({"service": UNIT})
     assert done.failed
     assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of the unit {UNIT}.service beats" in done.msg
     assert airflow.cfg.read_bytes() == before
@@ -155,22 +177,23 @@ def test_a_variable_of_the_unit_that_beats_the_file(on_host: Ansible, refusing: 
     airflow.run(f"systemctl start {UNIT}")
     airflow.wait_healthy()
     airflow.write_environment(f"AIRFLOW__API__AUTH_BACKENDS={SESSION}")
-    done = run(on_host, {})
+    done = run({})
     assert done.failed
     assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of the restarted server" in done.msg
     assert (done.result["rolled_back"], airflow.cfg.read_bytes()) == (True, before)
 
 
-def test_a_unit_that_is_stopped_or_failed_is_started(on_host: Ansible, refusing: AirflowHost) -> None:
+def test_a_unit_that_is_stopped_or_failed_is_started(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     airflow.run(f"systemctl kill --signal KILL {UNIT}; systemctl stop {UNIT}")
-    done = run(on_host, {"service": UNIT})
+    done = run({"service": UNIT})
     assert done.result["restarted"], done.output
     assert done.result["path"] == str(HOME / "airflow.cfg")  # as the unit says
     assert airflow.status("/api/v1/dags", "admin") == 200
 
 
-def test_an_orphan_that_systemd_leaves_behind(on_host: Ansible, refusing: AirflowHost) -> None:
+@pytest.mark.witness
+def test_an_orphan_that_systemd_leaves_behind(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     airflow.drop_in("KillMode=process\nRestart=no")
     airflow.run(f"systemctl restart {UNIT}")
@@ -178,7 +201,7 @@ def test_an_orphan_that_systemd_leaves_behind(on_host: Ansible, refusing: Airflo
     orphan = airflow.pid_file()
     airflow.run(f"kill -HUP {airflow.main_pid()}; sleep 2")
     assert (airflow.main_pid(), airflow.status("/health")) == (0, 200)
-    done = run(on_host, {"service": UNIT})
+    done = run({"service": UNIT})
     assert done.result["restarted"], done.output
     assert airflow.run(f"ls -d /proc/{orphan}", check=False) == ""
     assert airflow.status("/api/v1/dags", "admin") == 200
@@ -201,42 +224,43 @@ def test_an_orphan_that_systemd_leaves_behind(on_host: Ansible, refusing: Airflo
         ({"service_manager": "supervisor"}, "how the server is restarted is not known"),
     ],
 )
-def test_services_that_are_none(on_host: Ansible, refusing: AirflowHost, args: dict[str, Any], message: str) -> None:
+def test_services_that_are_none(run: Run, refusing: AirflowHost, args: dict[str, Any], message: str) -> None:
     before, pid = refusing.cfg.read_bytes(), refusing.main_pid()
     for check in (True, False):
-        done = run(on_host, args, check=check)
+        done = run(args, check=check)
         assert done.failed
         assert message in done.msg
     assert_untouched(refusing, before, pid)
 
 
-def test_a_masked_unit(on_host: Ansible, refusing: AirflowHost) -> None:
+def test_a_masked_unit(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     before = airflow.cfg.read_bytes()
     airflow.run("systemctl mask airflow-other")
-    done = run(on_host, {"service": "airflow-other"})
+    done = run({"service": "airflow-other"})
     airflow.run("systemctl unmask airflow-other")
     assert done.failed
     assert "The unit airflow-other.service cannot be used: systemd says masked." in done.msg
     assert airflow.cfg.read_bytes() == before
 
 
-def test_what_was_started_by_hand_is_nobodys(on_host: Ansible, refusing: AirflowHost) -> None:
+def test_what_was_started_by_hand_is_nobodys(run: Run, refusing: AirflowHost) -> None:
     """It is in the control group of ssh.service, which must not be restarted for it."""
     airflow = refusing
     before, ssh = airflow.cfg.read_bytes(), airflow.main_pid("ssh")
-    command = f"{airflow.installation.executable} webserver --port {PORT} --hostname 0.0.0.0 --workers 1"
+    command = f"{airflow.executable} webserver --port {PORT} --hostname 0.0.0.0 --workers 1"
     airflow.run(f"systemctl stop {UNIT}")
     airflow.run(f"su airflow -c 'AIRFLOW_HOME={HOME} setsid nohup {command} >/dev/null 2>&1 &'")
     airflow.wait_healthy()
-    done = run(on_host, {})
+    done = run({})
     assert done.failed
     assert "how the server is restarted is not known" in done.msg
     assert airflow.main_pid("ssh") == ssh
     assert airflow.cfg.read_bytes() == before
 
 
-def test_an_init_script_that_starts_a_daemon(on_host: Ansible, refusing: AirflowHost) -> None:
+@pytest.mark.real
+def test_an_init_script_that_starts_a_daemon(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     airflow.run(f"systemctl stop {UNIT}")
     command = f"{airflow.installation.executable} webserver -D --port {PORT} --hostname 0.0.0.0 --workers 1"
@@ -257,21 +281,21 @@ esac
     airflow.run("/etc/init.d/airflow-web start </dev/null >/dev/null 2>&1")
     airflow.wait_healthy()
     args = {"service": "airflow-web", "service_manager": "sysvinit", "airflow_home": str(HOME)}
-    done = run(on_host, args)
+    done = run(args)
     assert done.result["restarted"], done.output
     assert airflow.status("/api/v1/dags", "admin") == 200
-    again = run(on_host, args)
+    again = run(args)
     assert (again.failed, again.changed) == (False, False), again.result
 
 
-def test_several_services_are_restarted_once_each(on_host: Ansible, refusing: AirflowHost) -> None:
+def test_several_services_are_restarted_once_each(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     airflow.run("systemctl start airflow-scheduler")
     pids = airflow.main_pid(), airflow.main_pid("airflow-scheduler")
-    done = run(on_host, {"service": [UNIT, "airflow-scheduler"]})
+    done = run({"service": [UNIT, "airflow-scheduler"]})
     assert done.result["restarted"], done.output
     assert airflow.main_pid() != pids[0]
     assert airflow.main_pid("airflow-scheduler") not in (0, pids[1])
     assert airflow.run(f"systemctl show -P NRestarts {UNIT} airflow-scheduler").split() == ["0", "0"]
     assert airflow.status("/api/v1/dags", "admin") == 200
-    assert not run(on_host, {"service": [UNIT, "airflow-scheduler"]}).changed
+    assert not run({"service": [UNIT, "airflow-scheduler"]}).changed

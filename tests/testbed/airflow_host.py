@@ -55,10 +55,12 @@ class AirflowHost:
 
     The units are named as packagers name them (``airflow-webserver.service``, from 3.0 on
     ``airflow-api-server.service``, ...) and take their environment from /etc/default/airflow. ``auth_manager`` is
-    written into airflow.cfg, where a release has such a thing.
+    written into airflow.cfg, where a release has such a thing. With ``fake`` the server is a stand-in.
     """
 
-    def __init__(self, bed: Bed, host: Host, installation: Installation, auth_manager: str | None = None) -> None:
+    def __init__(
+        self, bed: Bed, host: Host, installation: Installation, auth_manager: str | None = None, fake: bool = False
+    ) -> None:
         self.bed = bed
         self.host = host
         self.installation = installation
@@ -67,6 +69,8 @@ class AirflowHost:
         self.units = [f"{program}.service" for program in installation.release.programs]
         self.unit = self.units[0].removesuffix(".service")  # serves the API
         self._auth_manager = auth_manager
+        self.executable = HOME / "bin/airflow" if fake else installation.executable
+        self._fake = fake
 
     @property
     def users(self) -> dict[str, str]:
@@ -79,6 +83,8 @@ class AirflowHost:
     def prepare(self) -> None:
         """Make home and units; nothing is started."""
         homes.prepare(self.installation, self.cfg.parent, known_as=HOME)
+        if self._fake:
+            homes.write_fake(self.installation, self.cfg.parent / "bin/airflow")
         if self._auth_manager:
             text, number = re.subn(
                 r"(?m)^(# *)?auth_manager = .*", f"auth_manager = {self._auth_manager}", self.cfg.read_text(), count=1
@@ -98,7 +104,7 @@ After=network.target
 [Service]
 User=airflow
 EnvironmentFile={ENVIRONMENT_FILE}
-ExecStart={self.installation.executable} {command}
+ExecStart={self.executable} {command}
 Restart=on-failure
 RestartSec=1
 [Install]
@@ -111,7 +117,7 @@ WantedBy=multi-user.target
         """Write the units' EnvironmentFile, with these lines more."""
         variables = {
             "AIRFLOW_HOME": HOME,
-            "PATH": f"{self.installation.executable.parent}:/usr/bin:/bin",
+            "PATH": f"{self.executable.parent}:/usr/bin:/bin",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }

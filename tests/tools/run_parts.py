@@ -1,51 +1,93 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make each target that is named, whatever the ones before it said, and end with what was skipped and what passed."""
+"""Make targets in lanes that run beside each other, and end with what was skipped and what passed.
+
+`run_parts.py TITLE unit,lint story`: two lanes; in the first one, lint follows unit whatever unit came to. The output
+of a target is shown as a whole when it has ended, and lies in .build/log/ before.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LOGS = ROOT / ".build/log"
 # How pytest -ra, the project's tools and ansible-test begin the line of something that did not run.
 SKIPPED = ("SKIPPED", "WARNING: Skipping")
+PROGRESS = 30  # seconds between two lines that say what is running
 
 
-def make(target: str) -> tuple[int, list[str]]:
-    """Make ``target`` in the reader's sight; return the exit code and the lines about what was skipped."""
-    output = b""
-    command = ["make", "--no-print-directory", target]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
-    ) as process:
-        assert process.stdout
-        # As it comes, not line by line: a long line of dots is how pytest shows that it lives.
-        while chunk := process.stdout.read(4096):
-            sys.stdout.buffer.write(chunk)
+@dataclass
+class Part:
+    """One make target. ``code`` is None until it has ended."""
+
+    target: str
+    code: int | None = None
+    begun: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def log(self) -> Path:
+        return LOGS / f"{self.target}.log"
+
+    @property
+    def verdict(self) -> str:
+        return "FAILED" if self.code else "passed"
+
+    def make(self, printing: threading.Lock) -> None:
+        self.begun = time.monotonic()
+        with self.log.open("wb") as log:
+            command = ["make", "--no-print-directory", self.target]
+            done = subprocess.run(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+            )
+        self.seconds = time.monotonic() - self.begun
+        self.code = done.returncode
+        with printing:
+            print(f"\n=== make {self.target}: {self.verdict} after {self.seconds:.0f} s", flush=True)
+            sys.stdout.buffer.write(self.log.read_bytes())
             sys.stdout.buffer.flush()
-            output += chunk
-    lines = output.decode(errors="replace").splitlines()
-    return process.returncode, [line for line in lines if line.startswith(SKIPPED)]
+
+    def skipped(self) -> list[str]:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if line.startswith(SKIPPED)]
 
 
-def main(parts: list[str]) -> int:
-    """Return 0 when every part passed."""
-    table = []
-    all_skipped: dict[str, None] = {}
-    failed = False
+def run_lane(parts: list[Part], printing: threading.Lock) -> None:
     for part in parts:
-        print(f"\n=== make {part}", flush=True)
-        start = time.monotonic()
-        code, skipped = make(part)
-        failed = failed or code != 0
-        all_skipped.update(dict.fromkeys(skipped))
-        table.append(f"  {part:<12} {'FAILED' if code else 'passed':<8} {time.monotonic() - start:5.0f} s")
-    print("\n=== what was skipped, and why", *(all_skipped or ["  nothing"]), sep="\n")
-    print("\n=== make test", *table, "FAILED" if failed else "all parts passed", sep="\n")
+        part.make(printing)
+
+
+def main(title: str, *lanes: str) -> int:
+    """Return 0 when every part passed."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    laid_out = [[Part(target) for target in lane.split(",")] for lane in lanes]
+    parts = [part for lane in laid_out for part in lane]
+    printing = threading.Lock()
+    threads = [threading.Thread(target=run_lane, args=(lane, printing)) for lane in laid_out]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(PROGRESS)
+            running = [part.target for part in parts if part.begun is not None and part.code is None]
+            if running:
+                with printing:
+                    print(f"[{time.monotonic() - begun:4.0f} s] running: {', '.join(running)}", flush=True)
+    skipped = dict.fromkeys(line for part in parts for line in part.skipped())
+    print("\n=== what was skipped, and why", *(skipped or ["  nothing"]), sep="\n")
+    print(f"\n=== {title}: {time.monotonic() - begun:.0f} s")
+    for part in parts:
+        print(f"  {part.target:<12} {part.verdict:<8} {part.seconds:5.0f} s")
+    failed = any(part.code for part in parts)
+    print("FAILED" if failed else "all parts passed")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))
