@@ -7,20 +7,19 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from testbed import fleet as fleets
 from testbed import hosts, releases
-from testbed.errors import MissingPython
+from testbed.errors import MissingProgram, MissingPython
 from testbed.fleet import Fleet
-from testbed.installation import Installer, find_uv
-from testbed.instance import Airflow, free_port
-from testbed.reaper import reaped
+from testbed.instance import Airflow
 from testbed.runner import Ansible
+from testbed.running import running
 from testbed.stopwatch import note
 from xdist.scheduler import LoadScopeScheduling
 
@@ -51,21 +50,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
     return ByAirflow(config, log)
 
 
-@contextmanager
-def running(version: str, **options: Any) -> Iterator[Airflow]:
-    """An Airflow of that version, healthy, in a fresh home that is gone afterwards."""
-    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, Any, Any]:
+    """Skip, with the reason, what needs an interpreter or a program that this machine does not have."""
     try:
-        installation = installer.airflow(releases.release(version))
-    except MissingPython as error:
+        return (yield)
+    except (MissingProgram, MissingPython) as error:
         pytest.skip(str(error))
-    # Not pytest's own temporary directory: its paths get too long for supervisord's socket.
-    home = Path(tempfile.mkdtemp(prefix="airflow-"))
-    with reaped(home):
-        airflow = Airflow(installation, home, free_port(), **options)
-        airflow.prepare()
-        airflow.start()
-        yield airflow
 
 
 @pytest.fixture(scope="session")

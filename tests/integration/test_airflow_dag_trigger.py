@@ -121,6 +121,7 @@ def call(airflow: Airflow, method: str, path: str, document: dict[str, Any] | No
 # --- refused ----------------------------------------------------------------------------------
 
 
+@pytest.mark.story
 def test_a_server_without_basic_auth(ansible: Ansible, airflow: Airflow) -> None:
     op = Caller(ansible, airflow, "op")
     assert_refused(
@@ -432,6 +433,7 @@ def test_no_login_is_shown(op: Caller) -> None:
 # --- a network that fails ---------------------------------------------------------------------
 
 
+@pytest.mark.story
 def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
     """Four callers at once, without Ansible around the code. The DAG is paused: no run costs the scheduler."""
     before = set(runs(op.airflow, paused))
@@ -460,6 +462,7 @@ def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
     assert all(proxy.faults.values()), proxy.faults
 
 
+@pytest.mark.story
 def test_the_module_behind_the_same_network(op: Caller, paused: str) -> None:
     before = set(runs(op.airflow, paused))
     proxy = FaultyProxy(op.airflow.port)

@@ -16,12 +16,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg, CfgError
-from testbed import releases
-from testbed.errors import MissingPython
-from testbed.installation import Installation, Installer, find_uv
+from testbed.installation import Installation
+from testbed.running import installed
 from unit.plugins.cfg_files import readable_file
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 VERSIONS = os.environ.get("AIRFLOW_VERSIONS", "2.2.5,2.11.2,3.3.2").split(",")
 # Of the files each release judges its own share.
 FILES = int(os.environ.get("CFG_EXAMPLES", "1000")) // len(VERSIONS)
@@ -56,10 +54,7 @@ getattr(configuration, "write_default_airflow_configuration_if_needed", lambda: 
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def installation(request: pytest.FixtureRequest) -> Installation:
-    try:
-        return Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print).airflow(releases.release(request.param))
-    except MissingPython as error:
-        pytest.skip(str(error))
+    return installed(request.param)
 
 
 def run(installation: Installation, folder: Path, code: str, stdin: str = "", **environment: str) -> str:

@@ -16,23 +16,17 @@ import json
 import os
 import re
 import sqlite3
-import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed import releases
-from testbed.errors import MissingPython
-from testbed.installation import Installer, find_uv
-from testbed.instance import Airflow, free_port
-from testbed.reaper import reaped
+from testbed.instance import Airflow
 from testbed.runner import Ansible
+from testbed.running import running
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 # The newest of 2.x and 3.x. `make test-matrix` runs all.
 VERSIONS = os.environ.get("AIRFLOW_VERSIONS", "2.11.2,3.3.2").split(",")
 MODULES = "fleetops.airflow."
@@ -105,25 +99,18 @@ class Case:
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def case(request: pytest.FixtureRequest, ansible: Ansible) -> Iterator[Case]:
-    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
-    try:
-        installation = installer.airflow(releases.release(request.param))
-    except MissingPython as error:
-        pytest.skip(str(error))
-    home = Path(tempfile.mkdtemp(prefix="airflow-"))
-    with reaped(home):
-        airflow = Airflow(installation, home, free_port())
-        airflow.prepare()
-        case = Case(airflow, ansible)
-        if case.generation == "3":  # users and passwords of the simple auth manager
+    def set_up(airflow: Airflow) -> None:
+        if airflow.installation.release.generation == "3":  # users and passwords of the simple auth manager
+            case = Case(airflow, ansible)
             case.set("core", simple_auth_manager_users="admin:admin,op:op,viewer:viewer")
             passwords = {name: airflow.users[name] for name in ("admin", "op", "viewer")}
-            (home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps(passwords))
+            (airflow.home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps(passwords))
         (airflow.dags / "broken.py").write_text("from airflow import DAG\nraise RuntimeError('not today')\n")
         (airflow.dags / "later.py").write_text((airflow.dags / "examples.py").read_text().replace('"hello"', '"later"'))
-        airflow.start()
+
+    with running(request.param, before_start=set_up) as airflow:
         airflow.wait_dags(["later"])
-        yield case
+        yield Case(airflow, ansible)
 
 
 def assert_failed(result: dict[str, Any], cause: str) -> None:
@@ -166,6 +153,7 @@ class Stripped(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.story
 def test_as_the_release_comes(case: Case) -> None:
     """Up to 2.11 it takes no passwords. Then it is made to."""
     if case.generation == "3":
@@ -181,6 +169,7 @@ def test_as_the_release_comes(case: Case) -> None:
     case.airflow.set_backends(BASIC[case.generation] + ",airflow.api.auth.backend.session" * several)
 
 
+@pytest.mark.story
 def test_a_run_is_triggered_once_and_waited_for(case: Case) -> None:
     order = {"dag_id": "hello", "run_id": "named-1", "conf": {"a": ["日本", None]}, "wait": True, "wait_timeout": 300}
     check, apply, again = case.tasks({**order, "check": True}, order, order)
@@ -192,6 +181,7 @@ def test_a_run_is_triggered_once_and_waited_for(case: Case) -> None:
     assert case.runs("hello").count("named-1") == 1
 
 
+@pytest.mark.story
 def test_many_are_triggered_and_waited_for(case: Case) -> None:
     orders = [{"dag_id": "hello", "run_id": f"many-{number}"} for number in range(3)]
     done = case.one(runs=orders, wait=True, wait_timeout=300)
@@ -199,6 +189,7 @@ def test_many_are_triggered_and_waited_for(case: Case) -> None:
     assert [outcome["dag_run"]["state"] for outcome in done["outcomes"]] == ["success"] * 3
 
 
+@pytest.mark.story
 def test_a_failed_run_tells_its_reason(case: Case) -> None:
     done = case.one(dag_id="fails", run_id="bad", wait=True, wait_timeout=300)
     assert (done["failed"], done["changed"], done["dag_run"]["state"]) == (True, True, "failed")
@@ -211,6 +202,7 @@ def test_a_failed_run_tells_its_reason(case: Case) -> None:
     assert "ValueError: this task always fails" in "\n".join(task["log"])
 
 
+@pytest.mark.story
 def test_what_is_refused(case: Case) -> None:
     date = "2026-01-31T08:00:00+01:00"
     taken, missing, planned, paused, wrong = case.tasks(
@@ -253,6 +245,7 @@ def test_a_role_that_may_only_read(case: Case) -> None:
     assert case.runs("hello") == before
 
 
+@pytest.mark.story
 def test_a_dag_is_paused_and_unpaused(case: Case) -> None:
     module = {"module": "airflow_dag", "dag_id": "hello"}
     done = case.tasks(
@@ -267,6 +260,7 @@ def test_a_dag_is_paused_and_unpaused(case: Case) -> None:
     assert_failed(done[4], "Airflow has no such DAG")
 
 
+@pytest.mark.story
 def test_runs_are_listed(case: Case) -> None:
     listing = {"module": "airflow_dag_run_info", "dag_ids": ["hello", "fails"]}
     everything, two, failed, later = case.tasks(
@@ -289,6 +283,7 @@ def test_runs_are_listed(case: Case) -> None:
         assert [run["run_id"] for run in failed["dag_runs"]] == ["bad"], failed
 
 
+@pytest.mark.story
 def test_a_failed_run_is_rerun_once_and_a_state_set(case: Case) -> None:
     rerun = {"module": "airflow_dag_run", "dag_id": "fails", "run_id": "bad", "rerun": "failed_tasks"}
     if case.generation == "1.10":
@@ -328,6 +323,7 @@ def test_a_failed_run_is_rerun_once_and_a_state_set(case: Case) -> None:
     assert (done[3]["changed"], done[3]["reason"]) == (False, "the run is success, and is rerun only out of failed")
 
 
+@pytest.mark.story
 def test_the_examination(case: Case) -> None:
     module = {"module": "airflow_api_info"}
     good, missing, wrong, nobody = case.tasks(

@@ -9,22 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed import releases
-from testbed.errors import MissingPython
-from testbed.installation import Installer, find_uv
-from testbed.instance import Airflow, free_port
-from testbed.reaper import reaped
+from testbed.instance import Airflow
 from testbed.runner import Ansible, ModuleResult
+from testbed.running import running
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 # The newest of 2.x and 3.x, and one of those that take a single backend. `make test-matrix` runs all.
 VERSIONS = os.environ.get("AIRFLOW_VERSIONS", "2.2.5,2.11.2,3.3.2").split(",")
 MODULE = "fleetops.airflow.airflow_api_auth"
@@ -76,19 +70,11 @@ class Case:
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def case(request: pytest.FixtureRequest, ansible: Ansible) -> Iterator[Case]:
-    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
-    try:
-        installation = installer.airflow(releases.release(request.param))
-    except MissingPython as error:
-        pytest.skip(str(error))
-    home = Path(tempfile.mkdtemp(prefix="airflow-"))
-    with reaped(home):
-        airflow = Airflow(installation, home, free_port(), server_only=True)
-        airflow.prepare()
-        airflow.start()
+    with running(request.param, server_only=True) as airflow:
         yield Case(airflow, ansible)
 
 
+@pytest.mark.story
 def test_from_refused_to_answered(case: Case) -> None:
     airflow, before, pid = case.airflow, case.airflow.cfg.read_text(), case.pid()
     assert not case.is_answered()
@@ -109,6 +95,7 @@ def test_from_refused_to_answered(case: Case) -> None:
     assert len([pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]]) == 1
 
 
+@pytest.mark.story
 def test_again_nothing_is_done(case: Case) -> None:
     before, pid = case.airflow.cfg.read_bytes(), case.pid()
     for check in (True, False):
@@ -117,6 +104,7 @@ def test_again_nothing_is_done(case: Case) -> None:
     assert (case.airflow.cfg.read_bytes(), case.pid()) == (before, pid)
 
 
+@pytest.mark.story
 def test_what_info_tells(case: Case) -> None:
     told = case.run({}, INFO).result
     assert (told["source"], told["takes_passwords"], told["restart_pending"]) == ("file", True, False)
@@ -136,6 +124,7 @@ def test_something_else_and_back(case: Case) -> None:
     assert case.airflow.cfg.read_bytes() == before
 
 
+@pytest.mark.story
 def test_what_the_release_has_no_place_for(case: Case) -> None:
     before, pid = case.airflow.cfg.read_bytes(), case.pid()
     if case.takes_tokens:
@@ -155,6 +144,7 @@ def test_what_the_release_has_no_place_for(case: Case) -> None:
     assert (case.airflow.cfg.read_bytes(), case.pid()) == (before, pid)
 
 
+@pytest.mark.story
 def test_an_option_is_set_and_taken_out_in_one_restart(case: Case) -> None:
     """With airflow_config, in a section that every release has, and a secret that nobody sees."""
     module = "fleetops.airflow.airflow_config"

@@ -14,14 +14,11 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._keytab import entries
 from testbed import releases
-from testbed.errors import MissingProgram, MissingPython
-from testbed.installation import Installer, find_uv
-from testbed.instance import Airflow, free_port
+from testbed.instance import Airflow
 from testbed.kdc import REALM, Kdc
-from testbed.reaper import reaped
 from testbed.runner import Ansible, ModuleResult
+from testbed.running import running
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 API_AUTH = "fleetops.airflow.airflow_api_auth"
 TRIGGER = "fleetops.airflow.airflow_dag_trigger"
 BACKENDS = ["kerberos_auth", "session"]
@@ -39,10 +36,7 @@ print(requests.get(url + "/api/v1/dags?limit=1", auth=auth, timeout=30).status_c
 
 @pytest.fixture(scope="module")
 def kdc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kdc]:
-    try:
-        kdc = Kdc(tmp_path_factory.mktemp("kdc"))
-    except MissingProgram as error:
-        pytest.skip(str(error))
+    kdc = Kdc(tmp_path_factory.mktemp("kdc"))
     kdc.prepare()
     with kdc.running():
         kdc.add("ada", "airflow/elsewhere.example.com")
@@ -52,19 +46,14 @@ def kdc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kdc]:
 @pytest.fixture(scope="module")
 def airflow(kdc: Kdc) -> Iterator[Airflow]:
     """Airflow with its Kerberos packages, as it comes: it takes no tickets. ``ada`` is one of its users."""
-    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
-    try:
-        installation = installer.airflow(releases.KERBEROS)
-    except MissingPython as error:
-        pytest.skip(str(error))
-    home = Path(tempfile.mkdtemp(prefix="airflow-"))
-    with reaped(home):
-        airflow = Airflow(installation, home, free_port(), server_only=True, environment=kdc.environment)
-        airflow.prepare()
+
+    def add_ada(airflow: Airflow) -> None:
         names = ("--firstname", "Ada", "--lastname", "Testbed", "--email", "ada@example.com")
         made = airflow.cli("users", "create", "--username", USER, "--role", "Op", *names, "--use-random-password")
         assert made.returncode == 0, made.stderr
-        airflow.start()
+
+    environment = kdc.environment
+    with running(releases.KERBEROS, server_only=True, environment=environment, before_start=add_ada) as airflow:
         yield airflow
 
 

@@ -49,6 +49,7 @@ def may_trigger(airflow: Airflow, username: str, password: str) -> int:
         return error.code
 
 
+@pytest.mark.story
 def test_from_refused_to_triggering_and_no_further(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     variables = {
@@ -83,6 +84,7 @@ def test_from_refused_to_triggering_and_no_further(ansible: Ansible, refusing: A
     assert gone.result["removed"], gone.output
 
 
+@pytest.mark.story
 def test_a_user_with_another_password(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     args = {"airflow_home": str(airflow.home), "username": "viewer", "password": "another one"}

@@ -17,8 +17,8 @@ import pytest
 from testbed import hosts, pythons, releases
 from testbed.airflow_host import HOME, PORT, AirflowHost
 from testbed.hosts import Bed
-from testbed.installation import Installer, find_uv
 from testbed.runner import Ansible, ModuleResult
+from testbed.running import installed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODULE = "fleetops.airflow.airflow_api_auth"
@@ -43,8 +43,7 @@ def bed() -> Iterator[Bed]:
 
 
 def set_up(bed: Bed, number: int, fake: bool) -> AirflowHost:
-    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
-    airflow = AirflowHost(bed, bed.hosts[number], installer.airflow(releases.release(releases.DEFAULT)), fake=fake)
+    airflow = AirflowHost(bed, bed.hosts[number], installed(releases.DEFAULT), fake=fake)
     airflow.prepare()
     airflow.run(f"systemctl start {UNIT}")
     airflow.wait_healthy()
@@ -104,6 +103,7 @@ def assert_untouched(airflow: AirflowHost, before: bytes, pid: int) -> None:
 
 
 @pytest.mark.witness
+@pytest.mark.story
 def test_the_unit_is_found_and_restarted(run: Run, refusing: AirflowHost) -> None:
     airflow = refusing
     before, pid = airflow.cfg.read_bytes(), airflow.main_pid()

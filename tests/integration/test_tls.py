@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +13,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._auth import Basi
 from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http
 from testbed import releases
 from testbed.authority import Authority
-from testbed.errors import MissingPython
-from testbed.installation import Installer, find_uv
-from testbed.instance import Airflow, free_port
-from testbed.reaper import reaped
+from testbed.instance import Airflow
 from testbed.relay import Relay, relay
 from testbed.runner import Ansible, ModuleResult
+from testbed.running import running
 from unit.plugins.scripted_server import Server, http
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 MODULE = "fleetops.airflow.airflow_dag_trigger"
 BACKEND = "airflow.api.auth.backend."
 BASE_PATH = "/team/airflow"
@@ -32,18 +28,11 @@ SECRET = "pr0xy-word"
 @pytest.fixture(scope="module")
 def airflow() -> Iterator[Airflow]:
     """The newest 2.x behind a base path, which takes passwords and has the testbed's DAGs."""
-    try:
-        installation = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print).airflow(
-            releases.release(releases.DEFAULT)
-        )
-    except MissingPython as error:
-        pytest.skip(str(error))
-    home = Path(tempfile.mkdtemp(prefix="airflow-"))
-    with reaped(home):
-        airflow = Airflow(installation, home, free_port(), server_only=True, base_path=BASE_PATH)
-        airflow.prepare()
+
+    def accept_passwords(airflow: Airflow) -> None:
         airflow.write_backends(f"{BACKEND}basic_auth,{BACKEND}session")
-        airflow.start()
+
+    with running(releases.DEFAULT, server_only=True, base_path=BASE_PATH, before_start=accept_passwords) as airflow:
         assert airflow.cli("dags", "reserialize").returncode == 0  # no scheduler runs, which would parse them
         yield airflow
 

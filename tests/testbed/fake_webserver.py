@@ -21,6 +21,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from setproctitle import setproctitle
@@ -28,6 +29,7 @@ from setproctitle import setproctitle
 HOME = Path(os.environ["AIRFLOW_HOME"])
 PID_FILE = HOME / "airflow-webserver.pid"
 BACKEND = "airflow.api.auth.backend."
+DEFAULT = BACKEND + "default"
 FAB_BACKEND = "airflow.providers.fab.auth_manager.api.auth.backend."
 
 
@@ -44,7 +46,7 @@ def backends() -> list[str]:
     value = os.environ.get("AIRFLOW__API__AUTH_BACKENDS") or os.environ.get("AIRFLOW__API__AUTH_BACKEND")
     value = value or setting("api", "auth_backends") or setting("api", "auth_backend") or ""
     names = [name.strip() for name in value.split(",") if name.strip()]
-    complete = {BACKEND + "default", BACKEND + "session"} & set(names)
+    complete = {DEFAULT, BACKEND + "session"} & set(names)
     return names if complete else [*names, BACKEND + "session"]
 
 
@@ -81,7 +83,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _is_logged_in(self) -> bool:
         scheme, _blank, credentials = (self.headers.get("Authorization") or "").partition(" ")
-        takes_passwords = {BACKEND + "basic_auth", FAB_BACKEND + "basic_auth"} & set(self.backends)
+        # `default` is content with anybody, so that none after it is asked who the caller is.
+        asked = self.backends[: self.backends.index(DEFAULT)] if DEFAULT in self.backends else self.backends
+        takes_passwords = {BACKEND + "basic_auth", FAB_BACKEND + "basic_auth"} & set(asked)
         if scheme != "Basic" or not takes_passwords:
             return False
         name, _colon, password = base64.b64decode(credentials).decode().partition(":")
@@ -121,6 +125,9 @@ def work(server: Server) -> None:
 def be_master(host: str, port: int) -> None:
     """Be gunicorn: have the pid file and a worker, and end with it, by itself or at SIGTERM."""
     setproctitle("gunicorn: master [airflow-webserver]")
+    if PID_FILE.exists() and Path(f"/proc/{PID_FILE.read_text().strip()}").exists():
+        print(f"Error: Already running on PID {PID_FILE.read_text().strip()}", flush=True)
+        os._exit(1)
     server = Server((host, port), Handler)
     worker = os.fork()
     if worker == 0:
@@ -133,11 +140,8 @@ def be_master(host: str, port: int) -> None:
     os._exit(0)
 
 
-def be_monitor(host: str, port: int) -> int:
+def be_monitor(host: str, port: int) -> NoReturn:
     """Be `airflow webserver`: have gunicorn, and end it at SIGTERM."""
-    if PID_FILE.exists() and Path(f"/proc/{PID_FILE.read_text().strip()}").exists():
-        print(f"The webserver is already running under PID {PID_FILE.read_text().strip()}.", flush=True)
-        return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until each of the three knows what to do then
     master = os.fork()
     if master == 0:
@@ -159,14 +163,14 @@ def on_sigterm(handler: signal.Handlers | Callable[..., None]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
-def main() -> int:
+def main() -> None:
     command, *options = sys.argv[1:]
     if command != "webserver":
         real = os.path.join(os.path.dirname(sys.executable), "airflow")
         os.execv(real, [real, command, *options])
     values = dict(zip(options[::2], options[1::2], strict=True))
-    return be_monitor(values["--hostname"], int(values["--port"]))
+    be_monitor(values["--hostname"], int(values["--port"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

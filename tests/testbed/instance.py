@@ -61,6 +61,7 @@ class Airflow:
         self.port = port
         self.cfg = home / "airflow.cfg"
         self.dags = home / "dags"
+        self.pid_file = home / "airflow-webserver.pid"  # of gunicorn's master
         self.supervisord_conf = home / "supervisord.conf"
         self.server_program = next(iter(self.programs))
 
