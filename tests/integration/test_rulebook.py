@@ -111,6 +111,7 @@ def test_the_playbook_reports_and_then_fixes_the_same(
         "remediate_folder": str(journal.parent),
         "remediate_become": False,
         "remediate_hosts": ["localhost"],
+        "airflow_home": str(airflow.home),
     }
     report = ansible.playbook("fleetops.airflow.remediate", {**variables, "remediate_report": True})
     assert (report.rc, report.changed, journal.exists()) == (0, 0, False), report.output
