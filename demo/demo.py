@@ -7,32 +7,75 @@ Everything lies in .demo/ of the checkout: virtual environments, caches, Airflow
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(CHECKOUT / "tests"))
+sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / "demo")]
 
-from testbed import processes, pythons, releases  # noqa: E402  (the path has to be set first)
-from testbed.errors import TestbedError  # noqa: E402
-from testbed.installation import REQUIREMENTS, Installation, Installer  # noqa: E402
+from progress import Progress  # noqa: E402  (the path has to be set first)
+from testbed import processes, pythons, releases  # noqa: E402
+from testbed.errors import MissingPython, TestbedError  # noqa: E402
+from testbed.installation import REQUIREMENTS, Installer  # noqa: E402
 from testbed.instance import Airflow, free_port  # noqa: E402
+from testbed.releases import Release  # noqa: E402
 from testbed.rulebook import Rulebook  # noqa: E402
 from testbed.runner import PlaybookResult, read_results  # noqa: E402
 
-VERSION = "2.11.2"
+# The first one for which there is an interpreter: 2.11 does not run on Python 3.13.
+VERSIONS = ("2.11.2", "3.3.2")
 PLACE = CHECKOUT / ".demo"
 HOME = PLACE / "airflow"  # AIRFLOW_HOME
 ANSIBLE = PLACE / "ansible"  # its configuration and everything it writes
 START = time.monotonic()
+# The user of the story: one of those that the testbed makes, with the role Op.
+USER = "op"
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is different in the story between Airflow 2 and 3."""
+
+    problem: str
+    cause: str  # the first words of the diagnosis
+    cure: str
+
+
+STORIES = {
+    "2": Story(
+        """
+        op is a user of this Airflow, and the password is right. But [api] auth_backends is as Airflow ships it, so
+        the REST API does not accept passwords. The API's own answer is "403 Forbidden" and gives no reason. The
+        module reports the cause, the evidence and the fix.
+        """,
+        "the login is right, but the API takes no passwords",
+        """
+        The role sets [api] auth_backends in airflow.cfg (nothing else in the file changes), restarts the API server,
+        waits until it is healthy, finds that op exists, and verifies the login with a real request.
+        """,
+    ),
+    "3": Story(
+        """
+        op is a user in this Airflow's database, and the password is right. But [core] auth_manager is as Airflow ships
+        it: the simple auth manager, which does not know the users in the database. The module reports the cause, the
+        evidence and the fix.
+        """,
+        "the username or the password is wrong",
+        """
+        The role sets [core] auth_manager in airflow.cfg to that of FAB (nothing else in the file changes), restarts the
+        API server, waits until it is healthy, finds that op exists, and verifies the login with a real request.
+        """,
+    ),
+}
 
 
 class DemoError(Exception):
@@ -72,28 +115,24 @@ def down() -> None:
 
 def up() -> None:
     """Install, start, and tell the story."""
-    prepare_folder()
-    installation, installer = install()
-    airflow = start(installation)
-    write_inventory(airflow)
+    release = choose_release()
+    print(f"""\
+This demo shows the collection on a real Airflow {release.version}, which it installs into .demo/ and starts on this
+machine. It needs Linux, git, make, Python 3.11 to 3.13, 0.5 GB of disk space and packages from PyPI, and no root.
+With Java 17 on PATH there is one more part, with ansible-rulebook. `make demo-down` ends what was started.""")
+    airflow = prepare(release)
+    story = STORIES[release.generation]
 
-    heading("1. The problem: a call that is refused")
-    tell("""
-        The user deployer is to trigger a DAG over Airflow's REST API, with a password. But a new Airflow takes
-        no passwords there, and it does not know the user yet. Where others report "403 Forbidden", the module
-        tells what it found out and what to do.
-    """)
+    heading("1. The problem: the right password, and the API rejects it")
+    tell(story.problem)
     expect(
-        "the call is refused, with a diagnosis",
+        "the call is rejected, with a diagnosis",
         playbook("trigger.yml"),
-        lambda done: done.rc == 2 and "remedy" in returned(done, "airflow_dag_trigger").get("diagnosis", {}),
+        lambda done: done.rc == 2 and cause_of(done).startswith(story.cause),
     )
 
     heading("2. The cure: the role fleetops.airflow.api_auth")
-    tell("""
-        It sets [api] auth_backends in airflow.cfg (nothing else of the file changes), restarts the webserver,
-        waits until it is healthy, creates the user, and proves the login with a real request.
-    """)
+    tell(story.cure)
     expect(
         "the role changes the host and ends well",
         playbook("enable.yml", "--diff"),
@@ -101,7 +140,7 @@ def up() -> None:
     )
 
     heading("3. The same call again")
-    tell("Now it is accepted, and waited for until the DAG run has ended.")
+    tell("Now the API accepts it, and the module waits until the DAG run has ended.")
     expect(
         "the DAG run ends in success",
         playbook("trigger.yml"),
@@ -109,49 +148,58 @@ def up() -> None:
     )
 
     heading("4. The role again")
-    tell("There is nothing left to do, so nothing is changed and nothing restarted.")
+    tell("There is nothing left to do, so nothing is changed and nothing is restarted.")
     expect("nothing is changed", playbook("enable.yml", "--diff"), lambda done: done.rc == 0 and done.changed == 0)
 
-    second_act(airflow, installer)
+    heading("5. A wrong password")
+    tell("It is rejected too, and the diagnosis is another one.")
+    expect(
+        "the call is rejected, with another diagnosis",
+        playbook("trigger.yml", "-e", f"{USER}_password=wrong"),
+        lambda done: done.rc == 2 and not cause_of(done).startswith(STORIES["2"].cause),
+    )
+
+    heading("6. At night: somebody sets auth_backends back")
+    if shows_rulebook(release):
+        remediation(airflow)
+    elif release.generation != "2":
+        say("left out: what the rulebook repairs in this demo is a setting of Airflow 2, for which no Python is here")
+    else:
+        say("left out: ansible-rulebook needs Java 17, and there is no java on PATH")
 
     heading("That is all")
     program = (PLACE / "ansible-venv/bin/ansible-playbook").relative_to(CHECKOUT)
     settings = (ANSIBLE / "ansible.cfg").relative_to(CHECKOUT)
-    print(f"Airflow {VERSION}:  {airflow.url}")
-    print(f"Login:           admin, with the password {airflow.users['admin']}")
+    print(f"Airflow {release.version}:  {airflow.url}")
+    print(f"Login:           {USER}, with the password {airflow.users[USER]}")
     print(f"Play on:         ANSIBLE_CONFIG={settings} {program} demo/trigger.yml")
     print("End it:          make demo-down")
 
 
-# --- the second act ---------------------------------------------------------------------------------
+# --- remediation ------------------------------------------------------------------------------------
 
 
-def second_act(airflow: Airflow, installer: Installer) -> None:
-    """Break it as somebody may do it at night, and let nobody mend it."""
-    heading("5. At night: somebody sets auth_backends back")
-    if not shutil.which("java"):
-        say("left out: ansible-rulebook needs Java 17, and there is no java on PATH")
-        return
-    installer.venv(PLACE / "eda-venv", Path(sys.executable), CHECKOUT / "tests/requirements/eda.txt")
+def remediation(airflow: Airflow) -> None:
+    """Break the configuration as somebody may do it at night, and have the rulebook repair it."""
     tell("""
-        An ansible-rulebook watches the API as the user deployer. Somebody sets [api] auth_backends back to session
-        and restarts the webserver: deployer is refused again. The rulebook notices, finds out why, has it mended,
-        proves it with a login, and writes it down.
+        An ansible-rulebook watches the API as the user op. Somebody sets [api] auth_backends back to session and
+        restarts the API server: op is rejected again. The rulebook detects it, finds the cause, runs the playbook
+        remediate, which verifies the repair with a login, and keeps a journal.
     """)
     rulebook = watch(airflow)
     try:
-        wait_for((rulebook.state / "airflow.json").exists, "the rulebook looks at Airflow")
-        say("the rulebook watches; now it is broken")
+        wait_for((rulebook.state / "airflow.json").exists, "the rulebook checks Airflow")
+        say("the rulebook watches; now the configuration is broken")
         at = time.time()
         airflow.set_backends("airflow.api.auth.backend.session")
         end = rulebook.wait_for(lambda entry: entry["step"] == "end", at, 180)
-        say(f"{time.time() - at:.0f} seconds later its journal says:")
+        say(f"{time.time() - at:.0f} seconds later the journal has:")
         for entry in rulebook.entries():
             print(json.dumps({key: value for key, value in entry.items() if key != "why"}))
     finally:
         rulebook.kill()
     if end["outcome"] != "done":
-        raise DemoError(f"This should be so, and is not: it was mended. {end}")
+        raise DemoError(f"This should be so, and is not: the configuration is repaired. {end}")
     expect("the call is accepted again", playbook("trigger.yml"), lambda done: done.rc == 0)
 
 
@@ -161,7 +209,7 @@ def watch(airflow: Airflow) -> Rulebook:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     inventory = json.loads((ANSIBLE / "inventory.json").read_text())
-    login = {"username": "deployer", "password": inventory["all"]["hosts"]["airflow"]["deployer_password"]}
+    login = {"username": USER, "password": airflow.users[USER]}
     with open(os.open(folder / "login.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(login, file)
     (folder / "role.json").write_text(json.dumps({"remediate_become": False}))
@@ -210,54 +258,96 @@ remote_tmp = {ANSIBLE}/tmp
 """)
 
 
-def install() -> tuple[Installation, Installer]:
-    """Install uv, Airflow with supervisor, and Ansible with this collection."""
-    pythons.find(releases.release(VERSION).pythons)  # or say what is missing before anything is installed
-    heading("Installing, all of it into .demo/")
+def choose_release() -> Release:
+    """The Airflow that an interpreter of this machine can run, found before anything is installed."""
+    for version in VERSIONS:
+        release = releases.release(version)
+        with contextlib.suppress(MissingPython):
+            pythons.find(release.pythons)
+            return release
+    wanted = sorted({python for version in VERSIONS for python in releases.release(version).pythons})
+    raise DemoError(f"Python {wanted[0]} to {wanted[-1]} is needed, and none is on PATH or among pyenv's versions.")
+
+
+def prepare(release: Release) -> Airflow:
+    """Install everything and start Airflow as it is at the beginning of the story, whatever an earlier run has left."""
+    prepare_folder()
+    heading("Installing into .demo/, and starting")
+    if HOME.exists():
+        say("ending the Airflow of the last run; the new one starts with Airflow's default configuration")
+        processes.end(HOME)
+        shutil.rmtree(HOME)
+    progress = Progress(plan(release), PLACE / "durations.json", say)
+    say(f"this takes about {progress.left:.0f} s ({progress.source})")
+
     uv = PLACE / "uv-venv/bin/uv"
+    with progress.step("uv", "uv, which installs the rest"):
+        install_uv(uv)
+    installer = Installer(PLACE, uv, lambda _what: None)  # the steps say what it does
+    with progress.step("airflow", f"Airflow {release.version} and supervisor"):
+        installation = installer.airflow(release)
+    with progress.step("ansible", "ansible-core"):
+        installer.venv(PLACE / "ansible-venv", Path(sys.executable), REQUIREMENTS / "ansible.txt")
+    if shows_rulebook(release):
+        with progress.step("rulebook", "ansible-rulebook"):
+            installer.venv(PLACE / "eda-venv", Path(sys.executable), CHECKOUT / "tests/requirements/eda.txt")
+    with progress.step("collection", "this collection, built and installed"):
+        install_collection()
+    airflow = Airflow(installation, HOME, free_port(8080))
+    with progress.step("database", "Airflow's configuration, database and users"):
+        airflow.prepare()
+    with progress.step("start", "Airflow's API server and scheduler, until they are healthy"):
+        airflow.start()
+    write_inventory(airflow)
+    say(f"Airflow is healthy at {airflow.url}")
+    return airflow
+
+
+def plan(release: Release) -> dict[str, float]:
+    """The seconds that each step takes: measured once on a machine of two cores, or none for what is there already."""
+    rulebook = {"rulebook": 15.0} if shows_rulebook(release) else {}
+    measured = {"uv": 6.0, "airflow": 30.0, "ansible": 10.0, **rulebook, "collection": 3.0, "database": 30.0}
+    there = {
+        "uv": "uv-venv/bin/uv",
+        "airflow": f"{release.version}-*/venv/.complete",
+        "ansible": "ansible-venv/.complete",
+        "rulebook": "eda-venv/.complete",
+        "database": f"{release.version}-*/template/.complete",
+    }
+    done = {name for name, made in there.items() if any(PLACE.glob(made))}
+    return {**{name: 0.0 if name in done else seconds for name, seconds in measured.items()}, "start": 25.0}
+
+
+def shows_rulebook(release: Release) -> bool:
+    """Whether the part with ansible-rulebook is shown."""
+    return release.generation == "2" and shutil.which("java") is not None
+
+
+def install_uv(uv: Path) -> None:
+    """Make a virtual environment with uv."""
     if not uv.is_file():
-        say("installing uv, which installs the rest")
         run([sys.executable, "-m", "venv", "--clear", PLACE / "uv-venv"])
         pip: list[str | Path] = [PLACE / "uv-venv/bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
         run([*pip, "install", "-r", CHECKOUT / "tests/requirements/bootstrap.txt"])
-    installer = Installer(PLACE, uv, say)
-    installation = installer.airflow(releases.release(VERSION))
-    installer.venv(PLACE / "ansible-venv", Path(sys.executable), REQUIREMENTS / "ansible.txt")
 
-    say("building the collection and installing it")
+
+def install_collection() -> None:
+    """Build the collection from this checkout and install it, as a user would."""
     galaxy: list[str | Path] = [PLACE / "ansible-venv/bin/ansible-galaxy", "collection"]
     shutil.rmtree(PLACE / "build", ignore_errors=True)
     run([*galaxy, "build", "--output-path", PLACE / "build", CHECKOUT], ansible_environment())
     (archive,) = (PLACE / "build").glob("*.tar.gz")
     run([*galaxy, "install", "--force", "--offline", "-p", PLACE / "collections", archive], ansible_environment())
-    return installation, installer
-
-
-def start(installation: Installation) -> Airflow:
-    """Start Airflow as it is at the beginning of the story, whatever an earlier run has left."""
-    heading(f"Starting a real Airflow {VERSION} under supervisord")
-    if HOME.exists():
-        say("ending the Airflow of last time; its home is made anew: default auth_backends, no user deployer")
-        processes.end(HOME)
-        shutil.rmtree(HOME)
-    if not (installation.folder / "template").exists():
-        say("making Airflow's database, once: about 20 seconds")
-    airflow = Airflow(installation, HOME, free_port(8080))
-    airflow.prepare()
-    say("starting webserver and scheduler")
-    airflow.start()
-    say(f"healthy at {airflow.url}")
-    return airflow
 
 
 def write_inventory(airflow: Airflow) -> None:
-    """Write Ansible's inventory, which holds a new password for the user deployer: mode 0600."""
+    """Write Ansible's inventory, which holds the password of the story's user: mode 0600."""
     variables = {
         "ansible_connection": "local",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         "airflow_home": str(airflow.home),
         "airflow_url": airflow.url,
-        "deployer_password": secrets.token_urlsafe(12),
+        f"{USER}_password": airflow.users[USER],
     }
     inventory = ANSIBLE / "inventory.json"
     inventory.unlink(missing_ok=True)
@@ -292,6 +382,11 @@ def returned(done: PlaybookResult, module: str) -> dict[str, Any]:
         if task.action == f"fleetops.airflow.{module}":
             return task.result
     raise DemoError(f"The playbook did not get as far as {module}.")
+
+
+def cause_of(done: PlaybookResult) -> str:
+    """The cause in the diagnosis of the trigger."""
+    return str(returned(done, "airflow_dag_trigger").get("diagnosis", {}).get("cause"))
 
 
 def expect(what: str, done: PlaybookResult, holds: Callable[[PlaybookResult], bool]) -> None:

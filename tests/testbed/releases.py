@@ -60,13 +60,13 @@ class Release:
         return "1.10" if self.version.startswith("1.10.") else self.version.partition(".")[0]
 
 
-def _release_3(version: str, exclude_newer: str, *specs: str) -> Release:
+def _release_3(version: str, exclude_newer: str, *specs: str, pythons: tuple[str, ...] = ("3.12", "3.11")) -> Release:
     specs = (f"apache-airflow=={version}", "apache-airflow-providers-fab", *specs)
     # The file keeps the release's own auth manager; users are FAB's, for whoever switches to that.
     fab = {"AIRFLOW__CORE__AUTH_MANAGER": FAB}
     return Release(
         version,
-        ("3.12", "3.11"),
+        pythons,
         exclude_newer,
         specs,
         programs=_PROGRAMS_3,
@@ -97,7 +97,7 @@ RELEASES = (
     Release("2.11.2", ("3.11", "3.12", "3.10"), "2026-03-21", ("apache-airflow==2.11.2", "gunicorn<25.1")),
     _release_3("3.0.6", "2025-09-05"),
     # With sqlalchemy 2.1 the FAB provider's own commands die.
-    _release_3("3.3.2", "2026-09-24", "sqlalchemy<2.1"),
+    _release_3("3.3.2", "2026-09-24", "sqlalchemy<2.1", pythons=("3.12", "3.11", "3.13")),
 )
 
 # Its packages are built from source, for which Debian packages are needed (packages.txt).
