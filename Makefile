@@ -26,10 +26,15 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all unit sanity lint docs build story integration test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-down clean
+.PHONY: help venv test test-all unit sanity lint docs build story integration test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-picture demo-down clean
 
+# What a newcomer wants first; the others by the headings of this file.
+FIRST := demo demo-down test test-all
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+	@echo "Start here:"
+	@for target in $(FIRST); do sed -nE "s/^($$target):.*## (.*)/  make \1\t\2/p" Makefile; done | expand -t 26
+	@sed -nE -e 's/^# --- ([a-z ]+) -+$$/\n\1:/p' -e '/^($(subst $() ,|,$(FIRST))):/d' \
+	  -e 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 	@echo
 	@echo "PYTHON chooses the interpreter (now: $(PYTHON)), after 'make clean' if there was another before."
 
@@ -163,6 +168,9 @@ changelog: venv ## write the fragments into CHANGELOG.md, under the version of g
 demo: ## show the whole story on a real Airflow
 	@$(PYTHON) tests/tools/check_python.py
 	@$(PYTHON) demo/demo.py up
+
+demo-picture: venv ## run the demo and draw docs/demo.svg from what it prints
+	$(BIN)/python demo/picture.py
 
 demo-down: ## end what `make demo` started
 	@$(PYTHON) demo/demo.py down

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from testbed.shell import Shell
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Modules fail on these hosts at once, since they have no Airflow; that is far enough to see that they are asked.
@@ -34,35 +34,16 @@ class Playbooks:
         self.folder = folder
         self.inventory = folder / "inventory"
         self.write(INVENTORY)
-        (folder / "ansible.cfg").touch()
+        self._shell = Shell(Path(sys.executable).parent, folder, CHECKOUT / ".build/collections")
 
     def write(self, inventory: str) -> None:
         self.inventory.write_text(inventory.replace("{python}", sys.executable))
 
     def run(self, name: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".build/collections"),
-            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-            "ANSIBLE_HOME": str(self.folder / "ansible"),
-            "ANSIBLE_NOCOLOR": "1",
-            "HOME": str(self.folder),
-            "LANG": "C.UTF-8",
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PWD": str(self.folder),
-        }
+        command = ["ansible-playbook", "-i", str(self.inventory), *options, f"fleetops.airflow.{name}"]
         become = {"audit_become": False, "enable_api_become": False, "remediate_become": False}
-        extra = json.dumps({**become, **USER, "remediate_folder": str(self.folder / "journal"), **variables})
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.inventory), "-e", extra]
-        return subprocess.run(
-            [*command, *options, f"fleetops.airflow.{name}"],
-            env=environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        journal = {"remediate_folder": str(self.folder / "journal")}
+        return self._shell.run(command, {**become, **USER, **journal, **variables})
 
     def report(self) -> list[str]:
         """The hosts in the report of the audit."""

@@ -26,6 +26,15 @@ HEADER = """\
 
 Written by `make test-matrix`, which installs each release, runs it under supervisord, and does the following through a
 real ansible-playbook.
+
+## What is tried on which versions
+
+- `airflow_api_auth`, `airflow_api_auth_info`, `airflow_config`: 1.10 to 3.3, on the ten releases below.
+- `airflow_dag_trigger`, `airflow_dag`, `airflow_api_info`: 1.10 to 3.3, on the same ten. See also
+  [what the API of 1.10 can do](releases.md#the-api).
+- `airflow_dag_run_info`: 2.1 to 3.3; `states` from 2.3 on. `airflow_dag_run`: 2.2 to 3.3.
+- The role `api_auth`, the playbook `enable_api` and `airflow_user`, on systemd hosts over ssh (`make test-fleet`):
+  1.10.15, 2.2.5, 2.6.3, 2.10.5, 2.11.2, 3.3.2 with the FAB and with the simple auth manager.
 """
 HOSTS = """
 ## On the host
