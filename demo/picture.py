@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run `make demo` in a terminal, record what it prints, and draw its beginning as docs/demo.svg.
 
-Nothing is written into the picture that the run has not printed, except "…" where lines are left out.
+Nothing is in the picture that the run has not printed, except the command, and "…" where lines are left out.
 """
 
 from __future__ import annotations
@@ -14,22 +14,43 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PICTURE = CHECKOUT / "docs/demo.svg"
-COLUMNS = 110
+RECORDING = CHECKOUT / ".demo/recording"
+COLUMNS = 118
 LEFT_OUT = "…"
 
 # Left out are the lines from one that matches the first expression up to the one before the next that matches the
 # second. Colors do not count.
 CUTS = (
     ("This demo shows", "=== 1"),
+    (r"PLAY \[Run the DAG", "TASK"),
     (r"\[ERROR\]", "fatal:"),
     ("    failed_tasks:", "PLAY RECAP"),
-    ("TASK .*Validating arguments", "TASK .*Have the REST API"),
-    ("--- before", r"\+\+\+ after"),
-    ("=== 4", "$^"),  # up to the end
+    (r"PLAY \[Enable", "TASK .*Have the REST API"),
+    ("--- before", "@@"),
+    ("        conf:", "        run_id:"),
+    ("        url:", "PLAY RECAP"),
+    ("=== 4", "(?!)"),  # up to the end
+)
+
+# On this background each of the colors that Ansible uses has a contrast of at least 4.5 to 1.
+THEME = TerminalTheme(
+    background=(22, 27, 34),
+    foreground=(230, 237, 243),
+    normal=[
+        (139, 148, 158),  # black
+        (255, 123, 114),  # red
+        (126, 231, 135),  # green
+        (227, 179, 65),  # yellow
+        (121, 192, 255),  # blue
+        (210, 168, 255),  # magenta
+        (118, 227, 234),  # cyan
+        (230, 237, 243),  # white
+    ],
 )
 
 # rich's own format loads a font over the network. Each text has its length, so that any monospace font fits.
@@ -64,26 +85,28 @@ FORMAT = """\
 
 
 def main() -> int:
-    """Record, shorten, draw; returns the exit status of the demo."""
-    status, output = record()
+    """Record, shorten, draw; with `redraw` from the last recording. Returns the exit status of the demo."""
+    status = 0 if sys.argv[1:] == ["redraw"] else record()
     if status == 0:
-        PICTURE.write_text(draw(shorten(["$ make demo", *visible_lines(output)])), encoding="utf-8")
+        lines = visible_lines(RECORDING.read_text(encoding="utf-8"))
+        PICTURE.write_text(draw(shorten(["$ make demo", *lines])), encoding="utf-8")
         print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB")
     return status
 
 
-def record() -> tuple[int, str]:
-    """The exit status of the demo in a terminal, and what it printed there."""
-    printed = io.BytesIO()
+def record() -> int:
+    """Run the demo in a terminal and keep what it prints there; returns its exit status."""
+    printed = bytearray()
 
     def read(descriptor: int) -> bytes:
         data = os.read(descriptor, 65536)
-        printed.write(data)
+        printed.extend(data)
         return data
 
     os.environ["TERM"] = "xterm-256color"
     status = pty.spawn([sys.executable, str(CHECKOUT / "demo/demo.py"), "up"], read)
-    return os.waitstatus_to_exitcode(status), printed.getvalue().decode(errors="replace")
+    RECORDING.write_bytes(printed)
+    return os.waitstatus_to_exitcode(status)
 
 
 def visible_lines(output: str) -> list[str]:
@@ -120,7 +143,7 @@ def draw(lines: list[str]) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in lines:
         console.print(Text.from_ansi(line), overflow="fold")
-    return console.export_svg(title="make demo", code_format=FORMAT, unique_id="demo")
+    return console.export_svg(title="make demo", theme=THEME, code_format=FORMAT, unique_id="demo")
 
 
 if __name__ == "__main__":
