@@ -120,7 +120,8 @@ def up() -> None:
     print(f"""\
 This demo shows the collection on a real Airflow {release.version}, which it installs into .demo/ and starts on this
 machine. It needs Linux, git, make, Python 3.11 to 3.13, 0.5 GB of disk space and packages from PyPI, and no root.
-With Java 17 on PATH there is one more part, with ansible-rulebook. `make demo-down` ends what was started.""")
+With Java 17 on PATH there is one more part, with ansible-rulebook. The whole demo takes about 6 minutes the
+first time, on two cores. `make demo-down` ends what was started.""")
     airflow = prepare(release)
     story = STORIES[release.generation]
 

@@ -32,6 +32,7 @@ from testbed.shell import Recap, Shell, recap
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.story
 URL, DAG = "http://airflow1.example.com:8080", "load_orders"  # what README.md calls them
 
 
