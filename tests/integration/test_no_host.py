@@ -115,6 +115,13 @@ def test_the_audit_reports_what_a_limit_leaves(playbooks: Playbooks, limit: str,
     assert playbooks.report() == expected
 
 
+def test_a_host_that_cannot_be_reached_is_in_the_report(playbooks: Playbooks) -> None:
+    playbooks.write(INVENTORY.replace("[web]", "af3 ansible_host=127.0.0.1 ansible_port=1\n[web]"))
+    done = playbooks.run("audit", "--limit", "af3,af2", audit_hosts="airflow_hosts")
+    assert done.returncode == 0, done.stdout
+    assert sorted(playbooks.report()) == ["af2", "af3"]
+
+
 def test_the_audit_of_this_host_alone(playbooks: Playbooks) -> None:
     """Without an inventory there is an implicit localhost."""
     playbooks.write("")
