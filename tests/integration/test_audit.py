@@ -27,20 +27,23 @@ def reports(fleet: Fleet, on_fleet: Ansible, tmp_path_factory: pytest.TempPathFa
     before = airflow.cfg.read_text()
     config = HOME / "webserver_config.py"
     airflow.run(f"cp {config} /root/; echo \"AUTH_ROLE_PUBLIC = 'Admin'\" >> {config}")
-    args = {"backends": ["default"]}
-    opened = on_fleet.module("fleetops.airflow.airflow_api_auth", args, hosts=OPEN)
-    assert opened.changed, opened.output
-    fleet.bed.unplug(fleet.light["light-2"])
-    cfgs = {name: host.cfg.read_bytes() for name, host in fleet.airflows.items()}
-    variables = {"audit_hosts": "all,!localhost", "audit_folder": str(folder)}
-    done = on_fleet.playbook("fleetops.airflow.audit", variables)
-    fleet.bed.plug(fleet.light["light-2"])
-    assert done.rc == 0, done.output
-    assert {name: host.cfg.read_bytes() for name, host in fleet.airflows.items()} == cfgs
-    yield folder
-    airflow.cfg.write_text(before)
-    airflow.run(f"cp /root/webserver_config.py {config}; systemctl restart {airflow.unit}")
-    airflow.wait_healthy()
+    try:
+        opened = on_fleet.module("fleetops.airflow.airflow_api_auth", {"backends": ["default"]}, hosts=OPEN)
+        assert opened.changed, opened.output
+        cfgs = {name: host.cfg.read_bytes() for name, host in fleet.airflows.items()}
+        variables = {"audit_hosts": "all,!localhost", "audit_folder": str(folder)}
+        fleet.bed.unplug(fleet.light["light-2"])
+        try:
+            done = on_fleet.playbook("fleetops.airflow.audit", variables)
+        finally:
+            fleet.bed.plug(fleet.light["light-2"])
+        assert done.rc == 0, done.output
+        assert {name: host.cfg.read_bytes() for name, host in fleet.airflows.items()} == cfgs
+        yield folder
+    finally:
+        airflow.cfg.write_text(before)
+        airflow.run(f"cp /root/webserver_config.py {config}; systemctl restart {airflow.unit}")
+        airflow.wait_healthy()
 
 
 def rows(reports: Path) -> dict[str, dict[str, Any]]:

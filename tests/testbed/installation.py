@@ -41,7 +41,7 @@ class Installer:
     """Makes virtual environments with uv. ``say`` is told, in a sentence, of everything that takes time."""
 
     def __init__(self, root: Path, uv: Path, say: Callable[[str], None]) -> None:
-        self.root = root
+        self.root = root.resolve()  # what is installed has the path in it
         self._uv = uv
         self._say = say
 
