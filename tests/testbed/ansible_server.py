@@ -17,7 +17,6 @@ import sys
 from typing import Any
 
 # What a run of ansible-playbook imports sooner or later.
-import jinja2.debug  # noqa: F401
 from ansible.cli.playbook import PlaybookCLI
 
 
