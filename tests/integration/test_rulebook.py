@@ -46,7 +46,7 @@ def login_file(login: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rulebook(airflow: Airflow, login_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rulebook]:
     venv = CHECKOUT / ".build/eda"
     if not (venv / "bin/ansible-rulebook").exists():
@@ -91,7 +91,7 @@ def test_backends_that_were_set_back_are_set_again(
     assert (end["outcome"], end["before"]) == ("done", [SESSION])
     assert (end["after"]["restarted"], end["after"]["login_accepted"]) == (True, True)
     assert problems(ansible, airflow, login) == []
-    over = rulebook.wait_for(lambda entry: entry["action"] == "it is over", at)
+    over = rulebook.wait_for(lambda entry: entry.get("action") == "it is over", at)
     assert over["after"]["recovered"] is True
     assert login["password"] not in rulebook.log.read_text() + json.dumps(rulebook.entries())
 

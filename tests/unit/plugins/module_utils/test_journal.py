@@ -53,6 +53,11 @@ def test_the_limit_holds_across_restarts_and_is_for_a_time(tmp_path: Path) -> No
     assert Journal(str(tmp_path), clock).begin(ENTRY, 2, 3600) == (True, 1)
 
 
+def test_counting_writes_nothing(tmp_path: Path) -> None:
+    assert Journal(str(tmp_path / "new")).count("rerun", "production load", 3600) == 0
+    assert not (tmp_path / "new").exists()
+
+
 def test_old_ones_are_forgotten(tmp_path: Path) -> None:
     clock = Clock()
     for number in range(50):
