@@ -10,7 +10,8 @@ import functools
 from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, is_secret_name
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
     Found,
     Intent,
@@ -21,7 +22,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
 from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, Setting, is_secret_name
 
 # Airflow itself comes first: it puts its plugins folder on sys.path.
 _IMPORT_CHECK = """

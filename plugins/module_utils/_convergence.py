@@ -8,7 +8,8 @@ import time
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, refuse_overrides
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, survey
 from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
@@ -23,7 +24,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     strangers_on,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import names_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, edit, refuse_overrides
 
 # What only a change needs is imported where there is one: a run without one is to cost little.
 

@@ -12,11 +12,11 @@ import stat
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _keytab
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, override
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import KERBEROS
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, override
 from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import webserver_config_value
 
 _SERVICE = "airflow"

@@ -84,7 +84,7 @@ def take_options(module: AnsibleModule, sections: dict[str, Any]) -> dict[str, A
     :param sections: section -> option -> value, a part of ``module.params``; changed.
     :returns: a copy as it was.
     """
-    from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, is_secret_name
+    from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, is_secret_name
 
     taken = {section: dict(options) if isinstance(options, dict) else options for section, options in sections.items()}
     for options in sections.values():
@@ -108,7 +108,7 @@ def api_options(module: AnsibleModule) -> dict[str, Any]:
     with_login = [name for name in ("url", "api_url") if "@" in (module.params.get(name) or "")]
     if not headers and not with_login:
         return options
-    from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN
+    from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
 
     module.params.update(dict.fromkeys(with_login, HIDDEN))
     module.params["headers"] = dict.fromkeys(headers, HIDDEN)

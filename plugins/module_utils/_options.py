@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _known_options
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._installation import folder_beside
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, is_secret_name
 
 
 def section_options(host: Host, section: str, options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Setting]:

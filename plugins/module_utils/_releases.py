@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Override, Setting, override
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Override, Setting, override
 
 SECTION = "api"
 KERBEROS = "kerberos"

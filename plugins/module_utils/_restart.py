@@ -10,6 +10,7 @@ import time
 from typing import Callable
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, refuse_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Manager
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
@@ -22,7 +23,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     running_servers,
     strangers_on,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, Setting, refuse_overrides
 
 _RECOVERY = 120  # seconds, at least, that a server gets after a rollback
 _STEADY = 5  # seconds after which a service that nobody can ask counts as started

@@ -10,7 +10,7 @@ from typing import Callable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
     airflow_home,

@@ -12,13 +12,13 @@ import os
 from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils import _health
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, variable_name
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked
 from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, Setting, variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import replace_file
 
 ROLES = ("viewer", "user", "op", "admin")

@@ -239,7 +239,8 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, ignored_variables, shown
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
@@ -263,7 +264,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     split_backends,
     without_lacking,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, ignored_variables, shown
 from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import warnings_of
 
 # The options that say what the API's authentication shall be; a release has a place for some of them.

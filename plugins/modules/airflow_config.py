@@ -152,7 +152,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, shown
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
@@ -164,7 +165,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._options import all_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_in_file
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, edit, shown
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -163,7 +163,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import CONVERGE_ARGUMENTS, CONVERGE_RULES
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
@@ -171,7 +172,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._login import may
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_read, takes_passwords
 from ansible_collections.fleetops.airflow.plugins.module_utils._server import base_url
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN
 
 _DETAILS = ("roles", "email", "first_name", "last_name")
 _UNCHANGED: dict[str, Any] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg, CfgError
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg, CfgError
 from testbed.installation import Installation
 from testbed.running import installed
 from unit.plugins.cfg_files import readable_file

@@ -9,9 +9,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import edit
 from ansible_collections.fleetops.airflow.plugins.module_utils._simple_users import (
     passwords_path,
     read_passwords,

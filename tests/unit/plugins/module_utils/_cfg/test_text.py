@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg, CfgError
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg, CfgError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.plugins.cfg_files import readable_file

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Callable, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 HIDDEN = "********"

@@ -12,7 +12,7 @@ import io
 import re
 from typing import NamedTuple, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import COMMENT, OPTION, Cfg, CfgError, Option
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import COMMENT, OPTION, Cfg, CfgError, Option
 
 _LOOKS_LIKE_OPTION = r"\w+\s*[=:]"
 

@@ -105,7 +105,7 @@ class Cfg:
         :raises CfgError: if a value cannot be written so that Airflow reads just that, or if lines would be lost that
             look like options of their own.
         """
-        from ansible_collections.fleetops.airflow.plugins.module_utils._cfg_edit import edited
+        from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import edited
 
         return edited(self, changes)
 
