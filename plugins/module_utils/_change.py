@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Mapping
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
@@ -19,7 +18,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._convergence impo
     tls_of,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
 from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
 

@@ -7,13 +7,12 @@ import os
 import time
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, refuse_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host, survey
-from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
     Address,
     await_healthy,
     base_url,
@@ -23,6 +22,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     orphan_of,
     strangers_on,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import names_of
 
 # What only a change needs is imported where there is one: a run without one is to cost little.
@@ -74,7 +74,7 @@ class Found(NamedTuple):
     data: bytes
     cfg: Cfg
     addresses: list[Address]  # of the servers of the API that belong to the task
-    healths: list[Callable[[], _health.Health]]  # their answers to a question that has been sent already
+    healths: list[Callable[[], health.Health]]  # their answers to a question that has been sent already
     url: str  # base URL, without a slash at its end
     restart_reason: str | None  # why the running server does not do what the file says
     told: bool  # whether that could be told
@@ -151,7 +151,7 @@ def _found(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], None
     cfg = Cfg.from_bytes(data, host.path)
     addresses = addresses_of(host, cfg, parameters)
     tls = tls_of(parameters)
-    healths = [_health.begin(address.health_url, _health.PATIENCE, tls) for address in addresses]
+    healths = [health.begin(address.health_url, health.PATIENCE, tls) for address in addresses]
     url = _url(host, cfg, parameters)
     untold: list[str] = []
     reason = _restart_reason(host, url, untold.append)
@@ -164,8 +164,8 @@ def _url(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> str:
     return str(parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)).rstrip("/")
 
 
-def tls_of(parameters: Mapping[str, Any]) -> _health.Tls:
-    return _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+def tls_of(parameters: Mapping[str, Any]) -> health.Tls:
+    return health.Tls(parameters["validate_certs"], parameters["ca_path"])
 
 
 def _converge(
@@ -243,8 +243,8 @@ def _prove(found: Found, intent: Intent, parameters: Mapping[str, Any]) -> None:
     :raises AirflowError: if the server does not become healthy, or what the task wants proved is not so.
     """
     if parameters["url"] or found.host.servers:
-        for address, health in zip(found.addresses, found.healths):
-            if health().state != "healthy":
+        for address, answer in zip(found.addresses, found.healths):
+            if answer().state != "healthy":
                 await_healthy(address.health_url, parameters["health_timeout"], tls_of(parameters))
     if intent.prove:
         intent.prove(found.url)
@@ -273,7 +273,7 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
     port = loopback_port(url)
     strangers = strangers_on(port, host.server) if port else []
     for other in host.others:
-        if any(_proc.is_within(stranger.pid, other.process.pid) for stranger in strangers):
+        if any(proc.is_within(stranger.pid, other.process.pid) for stranger in strangers):
             raise AirflowError(
                 "The server at %s (%s) does not read %s: a change there would do nothing. Nothing was changed. "
                 "Correct path or airflow_home." % (url, other, host.path)
@@ -301,7 +301,7 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
             )
     elif not port:
         untold("The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path))
-    elif _proc.is_listened_on(port):
+    elif proc.is_listened_on(port):
         untold(
             "What listens on port %d (%s) could not be seen to be the server that reads %s, so whether it has read it "
             "as it is now cannot be told. Run the task with become: true if you do not."

@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 
 _MARK = "fleetops.airflow: "
 

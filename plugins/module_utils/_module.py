@@ -67,7 +67,7 @@ def need_requests(module: AnsibleModule) -> None:
 
 def _interpreters() -> list[str]:
     """Interpreters likely to have requests, the one that runs Airflow among them."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
         find_executable,
         interpreter_of,
     )

@@ -9,11 +9,10 @@ import signal
 import time
 from typing import Callable
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, refuse_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Manager
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
     CLOCK_TICK,
     Address,
     Server,
@@ -23,6 +22,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
     running_servers,
     strangers_on,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Manager
 
 _RECOVERY = 120  # seconds, at least, that a server gets after a rollback
 _STEADY = 5  # seconds after which a service that nobody can ask counts as started
@@ -51,7 +51,7 @@ class Restart:
         new: list[Address],
         old: list[Address],
         timeout: float,
-        tls: _health.Tls,
+        tls: health.Tls,
         settings: list[Setting],
         prove: Callable[[], None] | None,
         secrets: list[str],
@@ -66,7 +66,7 @@ class Restart:
         self._prove = prove
         self._secrets = secrets
         self._calls = 0
-        self._outputs = {path for server in servers for path in _proc.regular_outputs(server.process.pid)}
+        self._outputs = {path for server in servers for path in proc.regular_outputs(server.process.pid)}
 
     def __call__(self) -> None:
         """:raises AirflowError: with the server's last words, if there is no new and healthy server in time."""
@@ -109,27 +109,27 @@ class Restart:
         for manager in self._managers:
             manager.start(self._timeout)
 
-    def _serving(self) -> list[_proc.Process]:
+    def _serving(self) -> list[proc.Process]:
         """The processes that belong to the servers now: whatever of them is left when they are down, is an orphan."""
         ports = {address.port for address in (*self._addresses, *self._others)}
         servers = [server for server in running_servers() if server.cfg_path == self._cfg_path]
         if len(servers) > 1:  # others may read the same file, and are not ours to touch
-            listeners = {pid for port in ports if port for pid in _proc.listeners(port)}
-            servers = [one for one in servers if any(_proc.is_within(pid, one.process.pid) for pid in listeners)]
-        family = [process for server in servers for process in _proc.descendants(server.process.pid)]
+            listeners = {pid for port in ports if port for pid in proc.listeners(port)}
+            servers = [one for one in servers if any(proc.is_within(pid, one.process.pid) for pid in listeners)]
+        family = [process for server in servers for process in proc.descendants(server.process.pid)]
         strangers = [stranger for port in ports if port for stranger in strangers_on(port, None)]
         orphan = orphan_of(self._home, strangers)
-        return family + ([orphan, *_proc.descendants(orphan.pid)] if orphan else [])
+        return family + ([orphan, *proc.descendants(orphan.pid)] if orphan else [])
 
-    def _end_leftovers(self, old: list[_proc.Process]) -> None:
+    def _end_leftovers(self, old: list[proc.Process]) -> None:
         """End what outlived its server: it would go on answering with the old configuration."""
         patience = time.monotonic() + 3
         for number in (None, signal.SIGTERM, signal.SIGKILL):
-            left = [process for process in old if _proc.is_alive(process)]
+            left = [process for process in old if proc.is_alive(process)]
             for process in left:
                 if number is not None:
-                    _proc.send_signal(process, number)
-            while any(_proc.is_alive(process) for process in left) and time.monotonic() < patience:
+                    proc.send_signal(process, number)
+            while any(proc.is_alive(process) for process in left) and time.monotonic() < patience:
                 time.sleep(0.05)
             patience = time.monotonic() + 5
         for port in {address.port or 0 for address in self._addresses}:
@@ -188,7 +188,7 @@ class Restart:
         return "The server's last words:%s\n---" % words if words else "No log of the server was found to quote."
 
 
-def _older_than(port: int | None, begun: float) -> _proc.Process | None:
+def _older_than(port: int | None, begun: float) -> proc.Process | None:
     """A process that answers on the port and was there before the restart. Unknown behind a proxy."""
-    processes = [_proc.read_process(pid) for pid in _proc.listeners(port)] if port else []
+    processes = [proc.read_process(pid) for pid in proc.listeners(port)] if port else []
     return next((process for process in processes if process and process.started + CLOCK_TICK < begun), None)

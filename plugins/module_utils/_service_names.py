@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 from typing import Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 
 _UNIT = ".service"
 
@@ -39,12 +39,12 @@ def program_of(server: Server) -> str | None:
     return None
 
 
-def unit_of(process: _proc.Process) -> str | None:
+def unit_of(process: proc.Process) -> str | None:
     """The system's service unit whose control group the process is in.
 
     What somebody starts by hand may be in the group of the service that let him in: the unit's main process tells.
     """
-    path = _proc.control_group(process.pid)
+    path = proc.control_group(process.pid)
     parts = [part for part in path.split("/") if part]
     if "user.slice" in parts:
         return None
@@ -54,9 +54,9 @@ def unit_of(process: _proc.Process) -> str | None:
     return None
 
 
-def supervisord_of(process: _proc.Process) -> _proc.Process | None:
+def supervisord_of(process: proc.Process) -> proc.Process | None:
     """The supervisord that started this process itself."""
-    parent = _proc.read_process(process.parent)
+    parent = proc.read_process(process.parent)
     return parent if parent and is_supervisord(parent) else None
 
 
@@ -68,7 +68,7 @@ def supervisor_program(environment: Mapping[str, str]) -> str | None:
     return name if not group or group == name else "%s:%s" % (group, name)
 
 
-def is_supervisord(process: _proc.Process) -> bool:
+def is_supervisord(process: proc.Process) -> bool:
     arguments = process.arguments
     return any(os.path.basename(part) == "supervisord" for part in arguments[:2]) or arguments[1:3] == [
         "-m",

@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Mapping, Union
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _proc, _supervisor, _systemd, _sysvinit
+from ansible_collections.fleetops.airflow.plugins.module_utils import _supervisor, _systemd, _sysvinit
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._installation import config_path
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import config_path
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command, Manager
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import (
     Definition,
     names_of,
@@ -23,7 +24,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._systemd import S
 from ansible_collections.fleetops.airflow.plugins.module_utils._sysvinit import Sysvinit
 
 if TYPE_CHECKING:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 
 Service = Union[Supervisor, Systemd, Sysvinit]
 
@@ -131,8 +132,8 @@ def is_server_of(server: Server, service: Service) -> bool:
 
 def _is_of(server: Server, unit: Systemd) -> bool:
     """Whether the unit is there for this server, and not for what let somebody in who started it by hand."""
-    main = _proc.read_process(unit.main_pid())
-    if main is None or not _proc.is_within(server.process.pid, main.pid):
+    main = proc.read_process(unit.main_pid())
+    if main is None or not proc.is_within(server.process.pid, main.pid):
         return False
     if main.pid == server.process.pid:
         return True
@@ -155,7 +156,7 @@ def _programs(name: str, cfg_path: str, unreachable: list[AirflowError]) -> list
 
 
 def _is_for(pid: int, cfg_path: str) -> bool:
-    environment = _proc.environment(pid) or {}
+    environment = proc.environment(pid) or {}
     return os.path.realpath(config_path(environment, environment.get("HOME", "/"))) == cfg_path
 
 

@@ -11,14 +11,14 @@ import json
 import os
 from typing import Any, Callable, Mapping
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import replace_file
 
 ROLES = ("viewer", "user", "op", "admin")
@@ -85,7 +85,7 @@ class _Plan:
         self.role: str | None = None
         self.password: str | None = None
         self.proved = False
-        self._tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+        self._tls = health.Tls(parameters["validate_certs"], parameters["ca_path"])
         self._login = parameters["password"]
         if parameters["state"] == "present":
             self._wish(parameters)

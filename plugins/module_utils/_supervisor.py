@@ -7,8 +7,8 @@ import os
 import time
 from typing import Any
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import is_supervisord
 
 _PATIENCE = 10  # seconds that a supervisord may take to answer what it has in its memory
@@ -27,7 +27,7 @@ class Supervisor:
 
     interposes = True
 
-    def __init__(self, daemon: _proc.Process, program: str) -> None:
+    def __init__(self, daemon: proc.Process, program: str) -> None:
         self.name = program
         self.daemon = daemon
         self._url, self._login = _supervisor_address(daemon)
@@ -128,9 +128,9 @@ class Supervisor:
         return AirflowError("supervisord refused %s of %s: %s." % (method, self.name, fault.faultString))
 
 
-def supervisords() -> list[_proc.Process]:
+def supervisords() -> list[proc.Process]:
     """All supervisord processes of this host."""
-    return [process for process in _proc.processes(mentioning=b"supervisord") if is_supervisord(process)]
+    return [process for process in proc.processes(mentioning=b"supervisord") if is_supervisord(process)]
 
 
 def _supervisor_rpc(url: str, login: tuple[str, str] | None, timeout: float) -> Any:
@@ -160,7 +160,7 @@ def _supervisor_rpc(url: str, login: tuple[str, str] | None, timeout: float) -> 
     return xmlrpc.client.ServerProxy(base + "/RPC2", transport=Transport(headers=headers))
 
 
-def _supervisor_address(daemon: _proc.Process) -> tuple[str, tuple[str, str] | None]:
+def _supervisor_address(daemon: proc.Process) -> tuple[str, tuple[str, str] | None]:
     """The URL of supervisord's interface, and its login where it wants one."""
     import configparser
 
@@ -174,7 +174,7 @@ def _supervisor_address(daemon: _proc.Process) -> tuple[str, tuple[str, str] | N
             "The configuration of supervisord (pid %d) cannot be read: %s" % (daemon.pid, error)
         ) from None
     variables = {"here": os.path.dirname(path)}
-    variables.update(("ENV_" + name, value) for name, value in (_proc.environment(daemon.pid) or {}).items())
+    variables.update(("ENV_" + name, value) for name, value in (proc.environment(daemon.pid) or {}).items())
 
     def option(section: str, name: str) -> str:
         value = parser.get(section, name, fallback="").strip().strip("\"'")
@@ -199,9 +199,9 @@ def _supervisor_address(daemon: _proc.Process) -> tuple[str, tuple[str, str] | N
     return url, None
 
 
-def _supervisor_config(daemon: _proc.Process) -> str:
+def _supervisor_config(daemon: proc.Process) -> str:
     """The file this supervisord reads: its -c option, else the places that supervisor documents."""
-    folder = _proc.working_directory(daemon.pid) or "/"
+    folder = proc.working_directory(daemon.pid) or "/"
     arguments = daemon.arguments
     for position, argument in enumerate(arguments):
         if argument in ("-c", "--configuration") and position + 1 < len(arguments):

@@ -238,7 +238,7 @@ backup_file:
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, ignored_variables, shown
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
@@ -249,7 +249,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._convergence impo
     converge,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import warnings_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     KERBEROS,
@@ -264,7 +266,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     split_backends,
     without_lacking,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import warnings_of
 
 # The options that say what the API's authentication shall be; a release has a place for some of them.
 _WISHES = ("backends", "auth_manager", "jwt_secret", "jwt_expiration_time", "options", "kerberos")
@@ -351,7 +352,7 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
     if "options" in wanted:
         settings += _section(host, SECTION, wanted["options"], warn)
     if "kerberos" in wanted:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import refuse_override
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import refuse_override
 
         refuse_override(host, wanted["kerberos"])
         settings += _section(host, KERBEROS, wanted["kerberos"], warn)
@@ -359,7 +360,7 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
 
 
 def _section(host: Host, section: str, options: dict[str, Any], warn: Callable[[str], None]) -> list[Setting]:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._options import section_options
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import section_options
 
     return section_options(host, section, options, warn)
 
@@ -372,9 +373,9 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], war
         return [path for path in wanted if path not in backends_in_file(era, cfg)]
 
     def prove(url: str) -> None:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
-        tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+        tls = Tls(parameters["validate_certs"], parameters["ca_path"])
         refused = refused_login(era, url, (parameters["username"], parameters["password"]), tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
@@ -388,7 +389,7 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], war
             )
         backend = kerberos_backend(era, backends)
         if backend or parameters["kerberos"]:
-            from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import check as check_keytab
+            from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import check as check_keytab
 
             check_keytab(host, after, backend if to_do else None, warn)
 

@@ -181,12 +181,15 @@ warnings_found:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import look
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import open_to_everybody
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import open_to_everybody
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import moment
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import public_role, warnings_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     backends_in_file,
@@ -196,14 +199,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     split_backends,
     takes_passwords,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import moment
-from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import public_role, warnings_of
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     found = look(module.params, module.warn)
     host, cfg, era = found.host, found.cfg, found.host.era
-    tls = _health.Tls(module.params["validate_certs"], module.params["ca_path"])
+    tls = Tls(module.params["validate_certs"], module.params["ca_path"])
     beats = backends_override(era, host.environment)
     configured = split_backends(beats.value) if beats else backends_in_file(era, cfg)
     effective = backends_read(era, cfg, host.environment)
@@ -239,7 +240,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 
 def _kerberos(host: Host, cfg: Cfg) -> dict[str, Any]:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import keytab_of, path_of, principals_in
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import (
+        keytab_of,
+        path_of,
+        principals_in,
+    )
 
     keytab = keytab_of(host, cfg)
     path, principals, problem = path_of(keytab), None, None

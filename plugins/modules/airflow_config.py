@@ -161,9 +161,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._convergence impo
     converge,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import all_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
-from ansible_collections.fleetops.airflow.plugins.module_utils._options import all_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_in_file
 
 

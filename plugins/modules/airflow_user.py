@@ -162,16 +162,17 @@ rolled_back:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import CONVERGE_ARGUMENTS, CONVERGE_RULES
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import may_trigger, refused_login
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import may_trigger, refused_login
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import base_url
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_read, takes_passwords
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import base_url
 
 _DETAILS = ("roles", "email", "first_name", "last_name")
 _UNCHANGED: dict[str, Any] = {
@@ -214,7 +215,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
 
     parameters = module.params
     absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])
-    tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+    tls = Tls(parameters["validate_certs"], parameters["ca_path"])
     refused: str | None = "no password is given"
     if not absent and login[1] and told:
         details = any(parameters[name] is not None for name in _DETAILS)
@@ -248,7 +249,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
     }
 
 
-def _refused(host: Host, base: str, login: tuple[str, str], tls: _health.Tls) -> str | None:
+def _refused(host: Host, base: str, login: tuple[str, str], tls: Tls) -> str | None:
     """Why the API refuses the login, or gives no answer that tells. None if it accepts it."""
     try:
         return refused_login(host.era, base, login, tls)

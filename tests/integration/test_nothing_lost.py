@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, Outcome, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, era_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import replace_file
@@ -148,7 +148,7 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
     found = {"new": 0, "old": 0, "restarted again": 0}
     for _kill in range(KILLS):
         killed_after(lambda wanted=wanted: run(home, wanted), chance.uniform(0, duration))  # type: ignore[misc]
-        while _proc.processes(mentioning=os.fsencode(home / "restart")):
+        while proc.processes(mentioning=os.fsencode(home / "restart")):
             time.sleep(0.01)  # what it was told outlives the one who told it, as with a real service manager
         text = cfg.read_text()
         assert text in (texts[tuple(wanted)], texts[tuple(other)])
@@ -159,7 +159,7 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
         again = run(home, wanted)
         assert (again.changed, again.current) == (False, True)
         port = Cfg(text).get("webserver", "web_server_port")
-        assert _health.ask_health(f"http://127.0.0.1:{port}/health", 5).state == "healthy"
+        assert health.ask_health(f"http://127.0.0.1:{port}/health", 5).state == "healthy"
         wanted, other = other, wanted
     assert sorted(path.name for path in home.iterdir() if "cfg" in path.name) == ["airflow.cfg"]
     print(f"{KILLS} kills within {duration:.2f} s each: {found}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils import _supervisor
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._proc import Process
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.proc import Process
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import supervisor_program
 from ansible_collections.fleetops.airflow.plugins.module_utils._supervisor import Supervisor
 

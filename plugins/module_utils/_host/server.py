@@ -9,10 +9,10 @@ import time
 from typing import Callable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
     airflow_home,
     config_path,
     interpreter_behind,
@@ -32,7 +32,7 @@ class Server(NamedTuple):
     Airflow's other processes cannot be told apart: they overwrite what they were started with.
     """
 
-    process: _proc.Process
+    process: proc.Process
     environment: dict[str, str]
     home: str
     cfg_path: str  # resolved
@@ -44,7 +44,7 @@ class Server(NamedTuple):
         return (
             (interpreter_of(script) if script else None)
             or (python if os.path.isabs(python) else None)
-            or interpreter_behind(_proc.mapped_files(self.process.pid))
+            or interpreter_behind(proc.mapped_files(self.process.pid))
         )
 
     def __str__(self) -> str:
@@ -54,19 +54,19 @@ class Server(NamedTuple):
 def running_servers() -> list[Server]:
     """The servers of this host whose environment we may read (as root: all)."""
     found = []
-    for process in map(_untitled, _proc.processes(mentioning=b"airflow")):
-        environment = _proc.environment(process.pid) if _is_server(process.arguments) else None
+    for process in map(_untitled, proc.processes(mentioning=b"airflow")):
+        environment = proc.environment(process.pid) if _is_server(process.arguments) else None
         if environment is None:
             continue
         user_home = environment.get("HOME") or _home_of(process.uid)
-        folder = _proc.working_directory(process.pid) or "/"
+        folder = proc.working_directory(process.pid) or "/"
         home = os.path.join(folder, airflow_home(environment, user_home))
         path = os.path.realpath(os.path.join(folder, config_path(environment, user_home)))
         found.append(Server(process, environment, home, path))
     return found
 
 
-def _untitled(process: _proc.Process) -> _proc.Process:
+def _untitled(process: proc.Process) -> proc.Process:
     """The process with the arguments that stand in the title of Airflow 3's server."""
     title = _TITLE.match(process.arguments[0]) if process.arguments else None
     if not title:
@@ -126,13 +126,13 @@ def is_older_than(server: Server, changed: float) -> bool:
     return server.process.started + CLOCK_TICK < changed
 
 
-def strangers_on(port: int, server: Server | None) -> list[_proc.Process]:
+def strangers_on(port: int, server: Server | None) -> list[proc.Process]:
     """Processes that listen on the server's port and do not belong to it."""
-    pids = _proc.listeners_outside(port, server.process.pid) if server else _proc.listeners(port)
-    return [process for process in map(_proc.read_process, pids) if process]
+    pids = proc.listeners_outside(port, server.process.pid) if server else proc.listeners(port)
+    return [process for process in map(proc.read_process, pids) if process]
 
 
-def orphan_of(home: str, strangers: list[_proc.Process]) -> _proc.Process | None:
+def orphan_of(home: str, strangers: list[proc.Process]) -> proc.Process | None:
     """The gunicorn master among them that once belonged to this home: its pid is in the home's pid file."""
     try:
         with open(os.path.join(home, "airflow-webserver.pid"), encoding="ascii") as file:
@@ -146,7 +146,7 @@ def orphan_of(home: str, strangers: list[_proc.Process]) -> _proc.Process | None
 def await_healthy(
     health_url: str,
     timeout: float,
-    tls: _health.Tls,
+    tls: health.Tls,
     objection: Callable[[], str | None] = lambda: None,
     failure: Callable[[], None] = lambda: None,
 ) -> None:
@@ -160,7 +160,7 @@ def await_healthy(
     deadline = time.monotonic() + timeout
     next_failure = 0.0
     while True:
-        state, detail = _health.ask_health(health_url, _health.PATIENCE, tls)
+        state, detail = health.ask_health(health_url, health.PATIENCE, tls)
         if state == "healthy":
             objected = objection()
             if objected is None:

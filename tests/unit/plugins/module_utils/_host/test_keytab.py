@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._keytab import Entry, entries, principals
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.keytab import Entry, entries, principals
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ import json
 import os
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._health import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import (
     VERIFIED,
     Answer,
     Tls,

@@ -6,20 +6,20 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
     airflow_home,
     config_path,
     find_executable,
     interpreter_of,
     version_beside,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era, era_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
     Server,
     running_servers,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era, era_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import Definition, names_of
 
 # What doc_fragments/host.py documents.
@@ -87,7 +87,7 @@ def survey(parameters: Mapping[str, Any]) -> Host:
         are wrong by themselves.
     """
     if parameters["url"]:
-        _health.check_url(parameters["url"])
+        health.check_url(parameters["url"])
     if parameters["ca_path"] and not os.path.isfile(parameters["ca_path"]):
         raise AirflowError("ca_path %s is no file on this host." % parameters["ca_path"])
     # Not by mutually_exclusive, for which an explicit null counts as given.

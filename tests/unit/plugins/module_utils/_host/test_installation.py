@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
     airflow_home,
     config_path,
     find_executable,

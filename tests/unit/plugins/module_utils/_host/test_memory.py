@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _memory
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import memory
 
 ENVIRONMENT = {"AIRFLOW_HOME": "/opt/air flow", "EMPTY": "", "LONG": "x" * 9000, "EQUALS": "a=b", "NAME": "Müller"}
 WAIT = "import sys; print('ready', flush=True); sys.stdin.read()"
@@ -23,7 +23,7 @@ def test_reads_what_the_process_was_started_with(command: list[str]) -> None:
     child = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         child.stdout.readline()  # type: ignore[union-attr]
-        found = _memory.environment(child.pid) or {}
+        found = memory.environment(child.pid) or {}
     finally:
         child.communicate()
     assert {name: found.get(name) for name in ENVIRONMENT} == ENVIRONMENT
@@ -36,7 +36,7 @@ def test_reads_what_the_process_has_set_since() -> None:
     )
     try:
         child.stdout.readline()  # type: ignore[union-attr]
-        found = _memory.environment(child.pid) or {}
+        found = memory.environment(child.pid) or {}
     finally:
         child.communicate()
     assert found["AIRFLOW_HOME"] == "/new"
@@ -46,7 +46,7 @@ def test_reads_what_the_process_has_set_since() -> None:
 def test_a_process_that_is_gone_tells_nothing() -> None:
     child = subprocess.Popen(["/bin/true"])
     child.wait()
-    assert _memory.environment(child.pid) is None
+    assert memory.environment(child.pid) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -55,7 +55,7 @@ def test_a_process_of_somebody_else_tells_nothing() -> None:
     pid = os.fork()
     if pid == 0:
         os.setuid(65534)
-        os.write(writer, repr(_memory.environment(1)).encode())
+        os.write(writer, repr(memory.environment(1)).encode())
         os._exit(0)
     os.waitpid(pid, 0)
     assert os.read(reader, 100) == b"None"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import (
     Keytab,
     check,
     keytab_of,
@@ -19,7 +19,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import 
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of, kerberos_backend
 from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import Definition
-from unit.plugins.module_utils.test_keytab import entry, keytab
+from unit.plugins.module_utils._host.test_keytab import entry, keytab
 
 
 def host(**environment: str) -> Any:

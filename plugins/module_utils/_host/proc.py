@@ -7,7 +7,7 @@ import os
 import time
 from typing import NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._sockets import listening
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.sockets import listening
 
 
 class Process(NamedTuple):
@@ -76,9 +76,9 @@ def environment(pid: int) -> dict[str, str] | None:
     except OSError:
         return None
     if not data.strip(b"\0 "):
-        from ansible_collections.fleetops.airflow.plugins.module_utils import _memory
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host import memory
 
-        return _memory.environment(pid)
+        return memory.environment(pid)
     pairs = (part.partition("=") for part in data.decode("utf-8", "surrogateescape").split("\0"))
     return {name: value for name, separator, value in pairs if separator}
 

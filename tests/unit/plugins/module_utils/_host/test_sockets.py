@@ -8,16 +8,16 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _sockets
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import sockets
 
 
 @pytest.fixture(params=["netlink", "proc"])
 def listening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], set[str]]:
     if request.param == "proc":
-        monkeypatch.setattr(_sockets, "_NETLINK_SOCK_DIAG", 31)  # no such protocol: the kernel refuses the socket
+        monkeypatch.setattr(sockets, "_NETLINK_SOCK_DIAG", 31)  # no such protocol: the kernel refuses the socket
     else:
-        monkeypatch.setattr(_sockets, "_read", None)  # not callable: nothing else may be asked
-    return _sockets.listening
+        monkeypatch.setattr(sockets, "_read", None)  # not callable: nothing else may be asked
+    return sockets.listening
 
 
 def name_of(server: socket.socket) -> str:

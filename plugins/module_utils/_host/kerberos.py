@@ -11,13 +11,13 @@ import re
 import stat
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _keytab
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, override
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.keytab import entries, principals
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import webserver_config_value
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import KERBEROS
-from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import webserver_config_value
 
 _SERVICE = "airflow"
 _VARIABLE = "KRB5_KTNAME"  # what the Kerberos library reads; Airflow sets it from its own option where it is not set
@@ -76,11 +76,11 @@ def check(host: Host, cfg: Cfg, backend: str | None, warn: Callable[[str], None]
     if path is None:
         warn("The keytab %s is in no file, so it was not checked." % keytab.name)
         return
-    principals = principals_in(host, path)
+    keys = principals_in(host, path)
     if os.stat(path).st_mode & stat.S_IROTH:
         warn("Every user of this host may read the keytab %s, and be the server with it. Give it mode 0400." % path)
     name = _server_name(host, cfg, backend, warn) if backend else None
-    services = [principal.rpartition("@")[0] for principal in principals]
+    services = [principal.rpartition("@")[0] for principal in keys]
     if "%s/%s" % (_SERVICE, name) in services if name else any(one.startswith(_SERVICE + "/") for one in services):
         return
     raise AirflowError(
@@ -88,7 +88,7 @@ def check(host: Host, cfg: Cfg, backend: str | None, warn: Callable[[str], None]
         "It has keys of {principals}. {nothing} Add the key (kadmin: ktadd -k {path} {service}).".format(
             path=path,
             service="%s/%s" % (_SERVICE, name or "HOST"),
-            principals=", ".join(principals) or "nobody",
+            principals=", ".join(keys) or "nobody",
             nothing=_NOTHING,
         )
     )
@@ -105,7 +105,7 @@ def principals_in(host: Host, path: str) -> list[str]:
             "keytab in kerberos." % path
         )
     try:
-        return _keytab.principals(_keytab.entries(_read_as_server(host, path)))
+        return principals(entries(_read_as_server(host, path)))
     except ValueError as error:
         raise AirflowError("The keytab %s %s. Make it anew with kadmin." % (path, error)) from None
 
@@ -123,7 +123,7 @@ def _path(name: str) -> str | None:
 
 
 def _read_as_server(host: Host, path: str) -> bytes:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import acting_as, user_of
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import acting_as, user_of
 
     user = user_of(host)
     try:
@@ -152,7 +152,7 @@ def _server_name(host: Host, cfg: Cfg, backend: str, warn: Callable[[str], None]
         return None
     if configured:
         return configured.lower()
-    from ansible_collections.fleetops.airflow.plugins.module_utils._airflow_command import run_python
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
 
     done = run_python(host, ["-c", _HOST_NAME, backend])
     names = re.findall(r"(?m)^host name (\S+)$", done.output)

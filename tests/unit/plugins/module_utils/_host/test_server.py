@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._proc import Process
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.proc import Process
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
     Server,
     base_url,
     is_older_than,
     loopback_port,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of
 
 FILE = "[webserver]\nbase_url = http://localhost:8080\nweb_server_host = 0.0.0.0\nweb_server_port = 8080\n"
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _known_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._installation import folder_beside
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import folder_beside
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.known_options import (
+    KnownOptions,
+    read_known_options,
+)
 
 
 def section_options(host: Host, section: str, options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Setting]:
@@ -22,7 +25,7 @@ def section_options(host: Host, section: str, options: Mapping[str, Any], warn: 
     for option in options:
         if (section, option) in [(host.era.section, name) for name in (host.era.option, *host.era.superseded)]:
             raise AirflowError("options has %s, which is what backends is for. Leave it out of options." % option)
-    known = known_options(host)
+    known = options_known_to(host)
     if known is None:
         warn(
             "Whether Airflow %s knows %s was not checked: it is not installed here."
@@ -44,7 +47,7 @@ def all_options(host: Host, sections: Mapping[str, Any], warn: Callable[[str], N
     :param sections: section -> option -> value; None for an option that shall not be in the file.
     :raises AirflowError: if a value is none that an option can have.
     """
-    known = known_options(host)
+    known = options_known_to(host)
     settings = []
     for section, options in sections.items():
         if not isinstance(options, Mapping) or not options:
@@ -60,13 +63,13 @@ def all_options(host: Host, sections: Mapping[str, Any], warn: Callable[[str], N
     return settings
 
 
-def known_options(host: Host) -> _known_options.KnownOptions | None:
+def options_known_to(host: Host) -> KnownOptions | None:
     """What the installed release describes. None where it is not installed."""
     folder = folder_beside(host.interpreter) if host.interpreter else None
-    return _known_options.read(folder) if folder else None
+    return read_known_options(folder) if folder else None
 
 
-def setting_of(section: str, option: str, value: Any, known: _known_options.KnownOptions | None) -> Setting:
+def setting_of(section: str, option: str, value: Any, known: KnownOptions | None) -> Setting:
     """:raises AirflowError: if the value is none that an option can have."""
     if isinstance(value, (dict, list)):
         raise AirflowError(

@@ -9,7 +9,7 @@ from typing import Iterator
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SECTION, backends_in_file, backends_read
 
 _TRUE = ("t", "true", "1", "yes", "on")

@@ -11,7 +11,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of
 
 LOGIN = ("ada", "pä$$ wörd-日本")

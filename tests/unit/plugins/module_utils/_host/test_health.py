@@ -10,7 +10,7 @@ from typing import Iterator
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._health import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import (
     Unreachable,
     ask_health,
     check_url,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 
 if TYPE_CHECKING:
     import pwd

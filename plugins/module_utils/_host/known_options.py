@@ -20,7 +20,7 @@ class KnownOptions(NamedTuple):
     sensitive: set[tuple[str, str]]  # (section, name)
 
 
-def read(packages: str) -> KnownOptions | None:
+def read_known_options(packages: str) -> KnownOptions | None:
     """:param packages: the site-packages folder of the release. None if there is no such description."""
     try:
         with open(os.path.join(packages, _RELATIVE), encoding="utf-8") as file:
