@@ -21,7 +21,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._restart import Restart
-from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
 
 # Airflow itself comes first: it puts its plugins folder on sys.path.
 _IMPORT_CHECK = """

@@ -23,7 +23,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     strangers_on,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
-from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import names_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import names_of
 
 # What only a change needs is imported where there is one: a run without one is to cost little.
 
@@ -190,7 +190,7 @@ def _converge(
         reason = reason or "restart is always"
     restart = reason is not None and parameters["restart"] != "never"
     if intent.for_the_api and host.bystanders:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._services import refuse_bystanders
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import refuse_bystanders
 
         refuse_bystanders(parameters, host)
     for server in host.bystanders if restart else []:
@@ -206,7 +206,7 @@ def _converge(
 
         restarter = restarter_of(found, after, intent, parameters, str(reason))
     elif host.server and parameters["service"] and not names_of(host.server) & set(parameters["service"]):
-        from ansible_collections.fleetops.airflow.plugins.module_utils._services import managers_of
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
 
         managers_of(parameters, host)  # tells of a service that does not exist, or is another one
 

@@ -22,7 +22,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     running_servers,
     strangers_on,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Manager
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Manager
 
 _RECOVERY = 120  # seconds, at least, that a server gets after a rollback
 _STEADY = 5  # seconds after which a service that nobody can ask counts as started

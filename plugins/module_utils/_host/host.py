@@ -20,7 +20,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     running_servers,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era, era_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import Definition, names_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import Definition, names_of
 
 # What doc_fragments/host.py documents.
 HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def survey(parameters: Mapping[str, Any]) -> Host:
     server = chosen[0] if chosen else None
     service = _NO_SERVICE
     if services and not server:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._services import (
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import (
             definition_of,
             refuse_other_file,
             service_named,

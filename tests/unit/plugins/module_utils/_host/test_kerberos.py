@@ -18,7 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos im
     refuse_override,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of, kerberos_backend
-from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import Definition
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import Definition
 from unit.plugins.module_utils._host.test_keytab import entry, keytab
 
 

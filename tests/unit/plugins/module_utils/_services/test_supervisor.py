@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _supervisor
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.proc import Process
-from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import supervisor_program
-from ansible_collections.fleetops.airflow.plugins.module_utils._supervisor import Supervisor
+from ansible_collections.fleetops.airflow.plugins.module_utils._services import supervisor
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import supervisor_program
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.supervisor import Supervisor
 
 
 def test_names_of_programs() -> None:
@@ -36,7 +36,7 @@ def test_where_supervisord_listens(tmp_path: Path, text: str, url: str, login: t
     conf = tmp_path / "supervisord.conf"
     conf.write_text(text)
     daemon = Process(1, 0, 0.0, 0, ["/usr/bin/python3", "/usr/bin/supervisord", "-c", str(conf)])
-    assert _supervisor._supervisor_address(daemon) == (url.format(here=tmp_path), login)
+    assert supervisor._supervisor_address(daemon) == (url.format(here=tmp_path), login)
 
 
 def test_a_supervisord_that_hangs_does_not_hold_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,4 +56,4 @@ def test_a_supervisord_that_listens_nowhere(tmp_path: Path) -> None:
     conf.write_text("[supervisord]\n")
     daemon = Process(1, 0, 0.0, 0, ["/usr/bin/supervisord", f"--configuration={conf}"])
     with pytest.raises(AirflowError, match=r"opens no interface .* use restart_command"):
-        _supervisor._supervisor_address(daemon)
+        supervisor._supervisor_address(daemon)

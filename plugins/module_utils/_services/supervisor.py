@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import is_supervisord
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import is_supervisord
 
 _PATIENCE = 10  # seconds that a supervisord may take to answer what it has in its memory
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import run
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import run
 
 FOLDER = "/etc/init.d"
 

@@ -12,7 +12,7 @@ import shlex
 import time
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Ended, run
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Ended, run
 
 _PATIENCE = 30  # seconds that systemd may take to answer what it has in its memory
 _SUFFIX = ".service"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Command
 
 
 def test_a_command_that_leaves_a_server_behind_returns_at_once(tmp_path: Path) -> None:

@@ -6,22 +6,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Mapping, Union
 
-from ansible_collections.fleetops.airflow.plugins.module_utils import _supervisor, _systemd, _sysvinit
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import config_path
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
-from ansible_collections.fleetops.airflow.plugins.module_utils._managers import Command, Manager
-from ansible_collections.fleetops.airflow.plugins.module_utils._service_names import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._services import supervisor, systemd, sysvinit
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Command, Manager
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import (
     Definition,
     names_of,
     program_of,
     supervisord_of,
     unit_of,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._supervisor import Supervisor
-from ansible_collections.fleetops.airflow.plugins.module_utils._systemd import Systemd
-from ansible_collections.fleetops.airflow.plugins.module_utils._sysvinit import Sysvinit
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.supervisor import Supervisor
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.systemd import Systemd
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.sysvinit import Sysvinit
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
@@ -81,7 +81,7 @@ def service_of(server: Server, kind: str) -> Service | None:
     daemon, program = supervisord_of(server.process), program_of(server)
     if daemon and program:
         return Supervisor(daemon, program) if kind in ("auto", "supervisor") else None
-    name = unit_of(server.process) if kind in ("auto", "systemd") and _systemd.is_running() else None
+    name = unit_of(server.process) if kind in ("auto", "systemd") and systemd.is_running() else None
     unit = Systemd(name) if name else None
     return unit if unit and _is_of(server, unit) else None
 
@@ -97,10 +97,10 @@ def service_named(name: str, kind: str, cfg_path: str) -> Service:
     unreachable: list[AirflowError] = []
     if kind in ("auto", "supervisor"):
         found += _programs(name, cfg_path, unreachable)
-    if kind in ("auto", "systemd") and _systemd.is_running():
+    if kind in ("auto", "systemd") and systemd.is_running():
         unit = Systemd(name)
         found += [unit] if unit.exists() else []
-    if kind == "sysvinit" or (kind == "auto" and not _systemd.is_running()):
+    if kind == "sysvinit" or (kind == "auto" and not systemd.is_running()):
         script = Sysvinit(name)
         found += [script] if script.exists() else []
     if len(found) == 1:
@@ -144,7 +144,7 @@ def _is_of(server: Server, unit: Systemd) -> bool:
 def _programs(name: str, cfg_path: str, unreachable: list[AirflowError]) -> list[Supervisor]:
     """The program in the only supervisord that has it, or that has it and AIRFLOW_HOME for this file."""
     known = []
-    for daemon in _supervisor.supervisords():
+    for daemon in supervisor.supervisords():
         candidate = Supervisor(daemon, name)
         try:
             known += [candidate] if candidate.exists() else []
@@ -164,15 +164,15 @@ def _known(kind: str) -> str:
     """What there is instead, in sentences."""
     sentences = []
     if kind in ("auto", "supervisor"):
-        daemons = _supervisor.supervisords()
+        daemons = supervisor.supervisords()
         programs = sorted({program for daemon in daemons for program in Supervisor(daemon, "").programs()})
         sentences.append("supervisord has: %s." % _list(programs) if daemons else "No supervisord runs here.")
     if kind in ("auto", "systemd"):
-        running = _systemd.is_running()
-        units = _systemd.units_like("airflow") if running else []
+        running = systemd.is_running()
+        units = systemd.units_like("airflow") if running else []
         sentences.append("Of airflow, systemd has: %s." % _list(units) if running else "systemd does not run here.")
-    if kind == "sysvinit" or (kind == "auto" and not _systemd.is_running()):
-        sentences.append("%s has: %s." % (_sysvinit.FOLDER, _list(_sysvinit.scripts())))
+    if kind == "sysvinit" or (kind == "auto" and not systemd.is_running()):
+        sentences.append("%s has: %s." % (sysvinit.FOLDER, _list(sysvinit.scripts())))
     return " ".join(sentences)
 
 
