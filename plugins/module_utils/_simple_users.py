@@ -13,13 +13,13 @@ from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import Intent, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
-from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked
-from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import replace_file
 
 ROLES = ("viewer", "user", "op", "admin")
 _SECTION = "core"

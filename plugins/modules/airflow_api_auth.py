@@ -241,7 +241,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, ignored_variables, shown
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
     Intent,

@@ -183,7 +183,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import look
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import look
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host

@@ -165,7 +165,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import CONVERGE_ARGUMENTS, CONVERGE_RULES
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
+    CONVERGE_ARGUMENTS,
+    CONVERGE_RULES,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host, survey
@@ -210,8 +213,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> dict[str, Any]:
     """Up to 2.11 and with the FAB auth manager. ``told``: whether the API takes passwords, so that it can tell."""
+    from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
     from ansible_collections.fleetops.airflow.plugins.module_utils._database_users import converge_user
-    from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
 
     parameters = module.params
     absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])

@@ -23,12 +23,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, Outcome, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import Intent, Outcome, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, era_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import replace_file
 from testbed.instance import free_port
 
 KILLS = 200

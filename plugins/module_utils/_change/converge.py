@@ -9,6 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, refuse_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, survey
@@ -22,7 +23,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     orphan_of,
     strangers_on,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import names_of
 
 # What only a change needs is imported where there is one: a run without one is to cost little.
@@ -197,12 +197,12 @@ def _converge(
         warn("%s keeps its old configuration: it is not among the services that are restarted." % str(server))
     intent.check(after, edited or restart)
     if edited or restart:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._change import check_imports
+        from ansible_collections.fleetops.airflow.plugins.module_utils._change.prepare import check_imports
 
         check_imports(host, intent, before, warn)
     restarter = None
     if restart:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._change import restarter_of
+        from ansible_collections.fleetops.airflow.plugins.module_utils._change.prepare import restarter_of
 
         restarter = restarter_of(found, after, intent, parameters, str(reason))
     elif host.server and parameters["service"] and not names_of(host.server) & set(parameters["service"]):
@@ -212,7 +212,7 @@ def _converge(
 
     backups: list[str] = []
     if not check_mode and (edited or restart):
-        from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change
+        from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import change
 
         change(
             host.real_path,

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import change, replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
-from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import change, replace_file
 
 
 @pytest.fixture
