@@ -200,7 +200,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         cfg = Cfg.from_bytes(file.read(), host.path)
     backends = backends_read(host.era, cfg, host.environment)
     if host.era.token_path and backends == [host.era.backends["simple"]]:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._simple_users import converge_user as simple
+        from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import converge_user as simple
 
         return {**_UNCHANGED, **simple(parameters, module.check_mode, module.backup_local, module.warn)}
     if host.era.token_path and backends != [host.era.backends["fab"]]:
@@ -214,7 +214,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> dict[str, Any]:
     """Up to 2.11 and with the FAB auth manager. ``told``: whether the API takes passwords, so that it can tell."""
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
-    from ansible_collections.fleetops.airflow.plugins.module_utils._database_users import converge_user
+    from ansible_collections.fleetops.airflow.plugins.module_utils._users.database import converge_user
 
     parameters = module.params
     absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._simple_users import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import (
     passwords_path,
     read_passwords,
     role_of,
