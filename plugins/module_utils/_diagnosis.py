@@ -13,14 +13,14 @@ import re
 from typing import Any, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     DIALECTS,
     CallFailed,
     FailedTask,
     Server,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, NoAnswer
 
 
 class Diagnosis(NamedTuple):

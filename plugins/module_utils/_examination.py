@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     DIALECTS,
     Api,
     CallFailed,
     identify,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NOBODY
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis, import_error, paused_dag
 from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, NoAnswer
 
 _NO_DAG = "~"  # Airflow's own sign for whichever DAG
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, Server, identify
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NOBODY, NoToken
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoToken
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, Server, identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import (
     Diagnosis,
     Observed,
@@ -24,7 +25,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import
     tells_by_itself,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer
 
 
 def failed(api: Api, dag_id: str, failure: CallFailed, what: str) -> AirflowError:

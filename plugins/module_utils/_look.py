@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     DIALECTS,
     Api,
     CallFailed,
@@ -20,9 +20,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     identify,
     parsed_date,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import MARGIN, Listed, Look
 
 _PAGE = 100

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, Run, same_moment
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, Run, same_moment
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 

@@ -21,7 +21,7 @@ from contextlib import nullcontext
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     Api,
     CallFailed,
     Dag,

@@ -351,7 +351,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     API_ARGUMENTS,

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import API_ARGUMENTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
 from testbed.faulty_proxy import FaultyProxy

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     EXPERIMENTAL,
     V2,
     CallFailed,
     FailedTask,
     Server,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis, Observed, diagnose
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, NoAnswer
 
 DAG = "/api/v1/dags/load"
 RUNS = DAG + "/dagRuns"

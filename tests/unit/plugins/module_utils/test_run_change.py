@@ -8,7 +8,7 @@ import re
 from typing import Any, Mapping
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     EXPERIMENTAL,
     V1,
     V2,
@@ -16,8 +16,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     CallFailed,
     Dialect,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._run_change import RunChange, Wanted, wanted_change
 from hypothesis import given
 from hypothesis import strategies as st

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, Logins, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, Logins, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._cursor import Cursor
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import Limits
 from ansible_collections.fleetops.airflow.plugins.module_utils._watcher import Watcher
 

@@ -15,10 +15,16 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _http
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import http as api_http
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    Http,
+    NoAnswer,
+    Patience,
+    base_url,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, Http, NoAnswer, Patience, base_url
 from unit.plugins.scripted_server import Server, as_json, http, problem
 
 SECRET = "s3cret-word"
@@ -127,7 +133,7 @@ class TestWholeness:
         assert Http(server.url, NoLogin()).send("GET", "/x").status == 503
 
     def test_too_much_is_refused(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_http, "_MOST", 100)
+        monkeypatch.setattr(api_http, "_MOST", 100)
         server.otherwise = http(200, "x" * 101, "text/plain")
         with pytest.raises(NoAnswer) as caught:
             Http(server.url, NoLogin()).send("GET", "/x")

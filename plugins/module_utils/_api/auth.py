@@ -9,12 +9,12 @@ import base64
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Answer, NoAnswer
 
 if TYPE_CHECKING:
     import requests
-    from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, Login
+    from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, Login
 
 _FORM = "/login/"
 TOKEN_PATH = "/auth/token"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import NoAnswer
 
 if TYPE_CHECKING:
     import requests

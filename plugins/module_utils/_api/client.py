@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import (
     NOBODY,
     TOKEN_PATH,
     BasicLogin,
@@ -27,8 +27,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._auth import (
     NoToken,
     TokenLogin,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
     Http,
     Login,
@@ -36,7 +35,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._http import (
     Patience,
     base_url,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos_login import KerberosLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.kerberos import KerberosLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 # A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
 PATIENCE = 60.0

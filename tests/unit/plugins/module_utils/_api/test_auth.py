@@ -8,15 +8,15 @@ import json
 from urllib.parse import parse_qs
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import (
     BasicLogin,
     BearerLogin,
     NoLogin,
     NoToken,
     TokenLogin,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.plugins.scripted_server import Request, Server, as_json, http

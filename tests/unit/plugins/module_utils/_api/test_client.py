@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     EXPERIMENTAL,
     Api,
     CallFailed,
@@ -16,10 +17,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api import (
     NewRun,
     identify,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect as connect_api
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import NOBODY, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import connect as connect_api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, Patience
 from unit.plugins.scripted_server import Request, Server, as_json, http, problem
 
 PAGE = http(200, "<title>Welcome to nginx!</title>", "text/html")

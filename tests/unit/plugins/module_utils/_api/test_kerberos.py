@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.kerberos import KerberosLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http, NoAnswer
-from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos_login import KerberosLogin
 from unit.plugins.scripted_server import Server, http
 
 TEXT_OF_NO_TICKET = "ctx step failed: No Kerberos credentials available"
