@@ -18,7 +18,7 @@ from typing import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Patience
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Dags, Order, Trigger
 from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause

@@ -21,8 +21,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
     parsed_date,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer, Patience
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import MARGIN, Listed, Look
 
 _PAGE = 100

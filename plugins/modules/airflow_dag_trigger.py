@@ -363,7 +363,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order, orders
 
 if TYPE_CHECKING:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -419,15 +419,15 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _why(api: Api, trigger: Trigger, failure: CallFailed) -> Diagnosis:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import private_values
-    from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import private_values
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 
     new = trigger.order.new
     return explain(api, new.dag_id, failure, private_values(new.conf))
 
 
 def _call_failed(api: Api, trigger: Trigger, why: Diagnosis) -> AirflowError:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import error
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import error
 
     return error(f"{_what_failed(trigger)} at {api.base}", why, **trigger.result())
 

@@ -14,7 +14,7 @@ from typing import Sequence
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, Server, identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import (
     Diagnosis,
     Observed,
     diagnose,

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _diagnosis as diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
     EXPERIMENTAL,
     V2,
@@ -16,7 +15,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
     Server,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis, Observed, diagnose
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis, Observed, diagnose
 
 DAG = "/api/v1/dags/load"
 RUNS = DAG + "/dagRuns"

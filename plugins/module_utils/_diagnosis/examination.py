@@ -15,8 +15,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
     identify,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, NoAnswer
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis, import_error, paused_dag
-from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import (
+    Diagnosis,
+    import_error,
+    paused_dag,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 
 _NO_DAG = "~"  # Airflow's own sign for whichever DAG
 
