@@ -196,7 +196,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     need_requests,
     run_module,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._run_change import RunChange, wanted_change
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import RunChange, wanted_change
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

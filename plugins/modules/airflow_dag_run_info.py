@@ -152,7 +152,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     need_requests,
     run_module,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import aware
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import aware
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -360,7 +360,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
     need_requests,
     run_module,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order, orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger, order, orders
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
@@ -385,7 +385,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The same for each of ``runs``; every one of them is in the result, whatever becomes of the others."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._batch import Batch
+    from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import Batch
 
     wanted = orders(options)
     api = connect(options)

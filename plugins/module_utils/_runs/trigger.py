@@ -32,7 +32,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
     same_moment,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause, watch
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause, watch
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis

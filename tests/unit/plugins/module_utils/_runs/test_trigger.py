@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import V2, Api, CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger, order
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -18,7 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._run_change import RunChange, Wanted, wanted_change
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import RunChange, Wanted, wanted_change
 from hypothesis import given
 from hypothesis import strategies as st
 

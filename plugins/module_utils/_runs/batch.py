@@ -20,8 +20,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Dags, Order, Trigger
-from ansible_collections.fleetops.airflow.plugins.module_utils._waits import SchedulerWatch, pause
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Dags, Order, Trigger
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause
 
 CONNECTIONS = 4
 

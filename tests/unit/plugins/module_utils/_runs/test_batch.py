@@ -10,10 +10,10 @@ from typing import Any, Mapping
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Patience
-from ansible_collections.fleetops.airflow.plugins.module_utils._batch import CONNECTIONS, Batch, Lanes
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import orders
-from unit.plugins.module_utils.test_runs import OPTIONS, Clock, FakeAirflow, as_answer, problem
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import CONNECTIONS, Batch, Lanes
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import orders
+from unit.plugins.module_utils._runs.test_trigger import OPTIONS, Clock, FakeAirflow, as_answer, problem
 
 RUNS = {**OPTIONS, "dag_id": None, "wait": True}
 
