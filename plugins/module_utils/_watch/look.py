@@ -23,7 +23,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch import MARGIN, Listed, Look
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Listed, Look
 
 _PAGE = 100
 _MOST_ENDED = 5000

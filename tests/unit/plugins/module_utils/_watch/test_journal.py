@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._journal import Journal
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.journal import Journal
 
 ENTRY = {"rule": "rerun", "subject": "production load", "action": "rerun it"}
 

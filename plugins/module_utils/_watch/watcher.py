@@ -12,10 +12,10 @@ import time
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._cursor import Memory
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._look import Question, identified, look, trouble
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch import Limits, Look, Watch, harmless
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.look import Question, identified, look, trouble
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits, Look, Watch, harmless
 
 _LOGIN = ("username", "password", "token", "kerberos", "kerberos_hostname", "headers", "client_cert")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch import Limits
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch_options import limits, state_folder, watched
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.options import limits, state_folder, watched
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
 
 URL = "https://airflow.example:8443/base"
 

@@ -23,10 +23,10 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, Logins, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
-from ansible_collections.fleetops.airflow.plugins.module_utils._cursor import Cursor
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch import Limits
-from ansible_collections.fleetops.airflow.plugins.module_utils._watcher import Watcher
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
 BEGIN = datetime(2026, 1, 31, tzinfo=timezone.utc).timestamp()
 DAY = 86400.0
