@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import apply_edits
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import Intent, Outcome, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
@@ -178,7 +179,7 @@ def test_no_update_is_lost(tmp_path: Path) -> None:
             with locked(str(cfg), 60):
                 text = Cfg(cfg.read_text())
                 value = int(text.get(section, "x") or 0) + 1
-                replace_file(str(cfg), text.with_option(section, "x", str(value)).text.encode())
+                replace_file(str(cfg), apply_edits(text, [(section, "x", str(value))]).text.encode())
 
     children = [in_child(lambda section=section: count(section)) for section in "ab"]  # type: ignore[misc]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]

@@ -25,21 +25,28 @@ class _Line(NamedTuple):
     ending: str
 
 
-def edited(cfg: Cfg, changes: Sequence[tuple[str, str, str | None]]) -> Cfg:
-    """What ``Cfg.edited`` promises."""
+def apply_edits(cfg: Cfg, edits: Sequence[tuple[str, str, str | None]]) -> Cfg:
+    """The same text after some edits: (section, option, value), with None for an option that shall not be there.
+
+    Itself where all that is so already. An option that exists keeps its place, indentation and delimiter. A new
+    one follows a commented default of its own name, else it ends its section; a new section ends the file.
+
+    :raises CfgError: if a value cannot be written so that Airflow reads just that, or if lines would be lost that
+        look like options of their own.
+    """
     new, expected = cfg, _sections(cfg)
-    for section, name, value in changes:
+    for section, name, value in edits:
         if value is None:
             new = _without(new, section, name)
             expected.get(section, {}).pop(name, None)
         else:
             new = _with(new, section, name, value)
             expected.setdefault(section, {})[name] = value
-    # Configparser has to have agreed with us on the old text, and to find just the changes in the new one.
+    # Configparser has to have agreed with us on the old text, and to find just the edits in the new one.
     if new is not cfg and (_sections(cfg) != _parsed(cfg.text) or expected != _parsed(new.text)):
         raise CfgError(
             "%s: the lines around %s are written in a way that cannot be edited safely. Nothing was changed. "
-            "Set this by hand." % (cfg.path, ", ".join("[%s] %s" % change[:2] for change in changes))
+            "Set this by hand." % (cfg.path, ", ".join("[%s] %s" % edit[:2] for edit in edits))
         )
     return new
 

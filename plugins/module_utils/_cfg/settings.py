@@ -53,15 +53,17 @@ class Override(NamedTuple):
 
 def edit(cfg: Cfg, settings: list[Setting]) -> Cfg:
     """The file as the settings want it; ``cfg`` itself where it is so already."""
-    changes: list[tuple[str, str, str | None]] = []
+    edits: list[tuple[str, str, str | None]] = []
     for setting in settings:
         own = cfg.own(setting.section, setting.option)
         if own if setting.value is None else not own or not setting.same(own.value, setting.value):
-            changes.append((setting.section, setting.option, setting.value))
-        changes += [
-            (setting.section, option, None) for option in setting.superseded if cfg.own(setting.section, option)
-        ]
-    return cfg.edited(changes) if changes else cfg
+            edits.append((setting.section, setting.option, setting.value))
+        edits += [(setting.section, option, None) for option in setting.superseded if cfg.own(setting.section, option)]
+    if not edits:
+        return cfg
+    from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import apply_edits
+
+    return apply_edits(cfg, edits)
 
 
 def variable_name(section: str, option: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""airflow.cfg as text: read as Airflow reads it, edited without touching the rest.
+"""airflow.cfg as text, read as Airflow reads it.
 
 Airflow reads the file with Python's strict ``configparser`` (delimiters ``=`` and ``:``, comments from
 ``#`` or ``;`` at the start of a line, names case-sensitive). ``Cfg`` applies the same rules line by line,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
@@ -36,7 +36,7 @@ class Option(NamedTuple):
 
 
 class Cfg:
-    """The text of one airflow.cfg. Never changes: an edit gives a new ``Cfg``.
+    """The text of one airflow.cfg. Never changes: an edit (see ``apply_edits``) gives a new ``Cfg``.
 
     ``lines`` are its lines with their endings, ``headers`` the index of each section's header among them.
 
@@ -87,27 +87,6 @@ class Cfg:
     def options(self) -> list[Option]:
         """All options in the order of the file."""
         return list(self._options.values())
-
-    def with_option(self, section: str, name: str, value: str) -> Cfg:
-        """The same text with ``name = value`` in ``[section]``; see ``edited``."""
-        return self.edited([(section, name, value)])
-
-    def without_option(self, section: str, name: str) -> Cfg:
-        """The same text without this option; see ``edited``."""
-        return self.edited([(section, name, None)])
-
-    def edited(self, changes: Sequence[tuple[str, str, str | None]]) -> Cfg:
-        """The same text after some changes: (section, option, value), with None for an option that shall not be there.
-
-        Itself where all that is so already. An option that exists keeps its place, indentation and delimiter. A new
-        one follows a commented default of its own name, else it ends its section; a new section ends the file.
-
-        :raises CfgError: if a value cannot be written so that Airflow reads just that, or if lines would be lost that
-            look like options of their own.
-        """
-        from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import edited
-
-        return edited(self, changes)
 
     def _scan(self) -> None:
         """configparser's own loop, with line numbers kept."""
