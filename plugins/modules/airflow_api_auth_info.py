@@ -183,10 +183,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import look
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import inspect
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS, discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import open_to_everybody
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import moment
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import public_role, warnings_of
@@ -202,7 +203,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    found = look(module.params, module.warn)
+    found = inspect(discover(module.params), module.params, module.warn)
     host, cfg, era = found.host, found.cfg, found.host.era
     tls = Tls(module.params["validate_certs"], module.params["ca_path"])
     beats = backends_override(era, host.environment)

@@ -157,11 +157,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
-    Intent,
     converge,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import all_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_in_file

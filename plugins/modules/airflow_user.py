@@ -169,9 +169,10 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge 
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS, discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import HOST_ARGUMENTS, Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import may_trigger, refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import base_url
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
@@ -195,7 +196,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
     if not parameters["username"].strip() or set(parameters["username"]) & set(",:"):
         raise AirflowError("%r is no name of a user." % parameters["username"])
-    host = survey(parameters)
+    host = discover(parameters)
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
     backends = backends_read(host.era, cfg, host.environment)

@@ -24,8 +24,9 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import apply_edits
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import Intent, Outcome, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import Outcome, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc

@@ -3,27 +3,19 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, refuse_overrides
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit, refuse_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import Found, inspect, tls_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, survey
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
-    Address,
     await_healthy,
-    base_url,
-    is_older_than,
-    loopback_port,
-    moment,
-    orphan_of,
-    strangers_on,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import names_of
 
 # What only a change needs is imported where there is one: a run without one is to cost little.
 
@@ -48,41 +40,6 @@ CONVERGE_RULES: dict[str, Any] = {
         ("service_manager", "command", ["restart_command"]),
     ],
 }
-
-
-class Intent(NamedTuple):
-    """What a task wants of the file and of the server.
-
-    ``imports`` are backends that Airflow has to be able to load before it is told to. ``prove`` is asked of the healthy
-    server, with its base URL, if there is something to prove; it raises AirflowError. ``for_the_api``: whether the
-    change is for the servers of the API, and of no use to other services alone. ``check`` is asked, in every run and
-    before anything is written, about the file as it shall be, and told whether anything is to be done; it raises
-    AirflowError.
-    """
-
-    settings: list[Setting]
-    imports: Callable[[Cfg], list[str]]
-    prove: Callable[[str], None] | None
-    for_the_api: bool
-    check: Callable[[Cfg, bool], None] = lambda _after, _to_do: None
-
-
-class Found(NamedTuple):
-    """The file and the running server, before anything is done."""
-
-    host: Host
-    data: bytes
-    cfg: Cfg
-    addresses: list[Address]  # of the servers of the API that belong to the task
-    healths: list[Callable[[], health.Health]]  # their answers to a question that has been sent already
-    url: str  # base URL, without a slash at its end
-    restart_reason: str | None  # why the running server does not do what the file says
-    told: bool  # whether that could be told
-
-    @property
-    def current(self) -> bool:
-        """Whether a running server is known to have read the file as it is."""
-        return self.told and self.restart_reason is None and self.host.server is not None
 
 
 class Outcome(NamedTuple):
@@ -128,44 +85,13 @@ def converge(
     """
     if parameters["health_timeout"] < 1:
         raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
-    host = survey(parameters)
+    host = discover(parameters)
     if check_mode:
         return _converge(host, intent_for(host), parameters, True, backup, warn)
     with locked(host.real_path, timeout=2 * parameters["health_timeout"]) as waited, uninterrupted():
         if waited:
-            host = survey(parameters)
+            host = discover(parameters)
         return _converge(host, intent_for(host), parameters, False, backup, warn)
-
-
-def look(parameters: Mapping[str, Any], warn: Callable[[str], None]) -> Found:
-    """Look at this host, without starting a program.
-
-    :param parameters: the task's, of which those of HOST_ARGUMENTS are used.
-    :raises AirflowError: if it cannot be told which file, server or release is meant, or the file cannot be read.
-    """
-    return _found(survey(parameters), parameters, warn)
-
-
-def _found(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], None]) -> Found:
-    data = _read(host)
-    cfg = Cfg.from_bytes(data, host.path)
-    addresses = addresses_of(host, cfg, parameters)
-    tls = tls_of(parameters)
-    healths = [health.begin(address.health_url, health.PATIENCE, tls) for address in addresses]
-    url = _url(host, cfg, parameters)
-    untold: list[str] = []
-    reason = _restart_reason(host, url, untold.append)
-    for why in untold:
-        warn(why)
-    return Found(host, data, cfg, addresses, healths, url, reason, not untold)
-
-
-def _url(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> str:
-    return str(parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)).rstrip("/")
-
-
-def tls_of(parameters: Mapping[str, Any]) -> health.Tls:
-    return health.Tls(parameters["validate_certs"], parameters["ca_path"])
 
 
 def _converge(
@@ -176,7 +102,7 @@ def _converge(
     backup: Callable[[str], str],
     warn: Callable[[str], None],
 ) -> Outcome:
-    found = _found(host, parameters, warn)
+    found = inspect(host, parameters, warn)
     before = found.cfg
     refuse_overrides(
         intent.settings,
@@ -205,7 +131,7 @@ def _converge(
         from ansible_collections.fleetops.airflow.plugins.module_utils._change.prepare import restarter_of
 
         restarter = restarter_of(found, after, intent, parameters, str(reason))
-    elif host.server and parameters["service"] and not names_of(host.server) & set(parameters["service"]):
+    elif host.server and parameters["service"] and not host.service_names & set(parameters["service"]):
         from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
 
         managers_of(parameters, host)  # tells of a service that does not exist, or is another one
@@ -252,70 +178,3 @@ def _prove(found: Found, intent: Intent, parameters: Mapping[str, Any]) -> None:
 
 def _nothing() -> None:
     """The change takes effect when somebody else restarts the server."""
-
-
-def _read(host: Host) -> bytes:
-    try:
-        with open(host.real_path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise AirflowError("%s cannot be read: %s." % (host.path, error.strerror)) from None
-
-
-def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str | None:
-    """Why the running server does not do what the file says. None if it does.
-
-    :param untold: told why, if that cannot be told.
-    :raises AirflowError: if the server at ``url`` reads another file.
-    """
-    if not host.serves:
-        return None
-    port = loopback_port(url)
-    strangers = strangers_on(port, host.server) if port else []
-    for other in host.others:
-        if any(proc.is_within(stranger.pid, other.process.pid) for stranger in strangers):
-            raise AirflowError(
-                "The server at %s (%s) does not read %s: a change there would do nothing. Nothing was changed. "
-                "Correct path or airflow_home." % (url, other, host.path)
-            )
-    orphan = orphan_of(host.home, strangers)
-    if orphan and host.server and orphan.started >= host.server.process.started:
-        orphan = None  # with `airflow webserver -D` gunicorn is no child of the server that started it
-    if orphan:
-        return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
-            orphan.pid,
-            moment(orphan.started),
-        )
-    if host.server:
-        changed = os.stat(host.real_path).st_mtime
-        if changed > time.time():
-            untold(
-                "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
-                % (host.path, moment(changed))
-            )
-        elif is_older_than(host.server, changed):
-            return "the server (pid %d, started %s) is older than airflow.cfg (%s)" % (
-                host.server.process.pid,
-                moment(host.server.process.started),
-                moment(changed),
-            )
-    elif not port:
-        untold("The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path))
-    elif proc.is_listened_on(port):
-        untold(
-            "What listens on port %d (%s) could not be seen to be the server that reads %s, so whether it has read it "
-            "as it is now cannot be told. Run the task with become: true if you do not."
-            % (port, ", ".join("pid %d" % stranger.pid for stranger in strangers) or "another user's", host.path)
-        )
-    else:
-        return "the server is not running"
-    return None
-
-
-def addresses_of(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> list[Address]:
-    """Where the servers of the API are that belong to the task."""
-    if parameters["url"] or len(host.servers) < 2:
-        urls = [_url(host, cfg, parameters)] if host.serves else []
-    else:
-        urls = [base_url(host.era, cfg, server.process.arguments, server.environment) for server in host.servers]
-    return [Address(url.rstrip("/"), url.rstrip("/") + host.era.health_path) for url in urls]

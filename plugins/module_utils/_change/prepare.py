@@ -11,12 +11,8 @@ from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
-    Found,
-    Intent,
-    addresses_of,
-    tls_of,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import Found, addresses_of, tls_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python

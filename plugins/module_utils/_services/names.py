@@ -4,21 +4,12 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping, NamedTuple
+from typing import Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 
 _UNIT = ".service"
-
-
-class Definition(NamedTuple):
-    """What a service says of itself, for when it does not run. Empty where that is not known."""
-
-    name: str  # for a sentence
-    arguments: list[str]
-    environment: dict[str, str]
-    user: str | None
 
 
 def names_of(server: Server) -> set[str]:

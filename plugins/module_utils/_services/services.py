@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Mapping, Union
+from typing import Any, Mapping, Union
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, ServiceDefinition
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import config_path
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._services import supervisor, systemd, sysvinit
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Command, Manager
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import (
-    Definition,
-    names_of,
     program_of,
     supervisord_of,
     unit_of,
@@ -22,9 +21,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._services.names i
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.supervisor import Supervisor
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.systemd import Systemd
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.sysvinit import Sysvinit
-
-if TYPE_CHECKING:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 
 Service = Union[Supervisor, Systemd, Sysvinit]
 
@@ -45,7 +41,7 @@ def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
         found = service_of(server, kind) if server else None
         return [found] if found else []
     managers: list[Manager] = [service_named(name, kind, host.real_path) for name in services]
-    if server and kind != "sysvinit" and not names_of(server) & set(services):
+    if server and kind != "sysvinit" and not host.service_names & set(services):
         actual = service_of(server, "auto")
         if actual:  # else it was started by hand, and will be in the way of the service that is meant
             raise _is_another(server, actual, services)
@@ -115,11 +111,11 @@ def service_named(name: str, kind: str, cfg_path: str) -> Service:
     raise AirflowError("No service %s is known on this host. %s Correct service." % (name, _known(kind)))
 
 
-def definition_of(service: Service) -> Definition:
+def definition_of(service: Service) -> ServiceDefinition:
     if isinstance(service, Systemd):
-        return Definition(str(service), service.arguments(), service.environment(), service.user())
+        return ServiceDefinition(str(service), service.arguments(), service.environment(), service.user())
     arguments = service.arguments() if isinstance(service, Supervisor) else []
-    return Definition(str(service), arguments, {}, None)
+    return ServiceDefinition(str(service), arguments, {}, None)
 
 
 def is_server_of(server: Server, service: Service) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import ServiceDefinition
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import (
     Keytab,
     check,
@@ -18,7 +19,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos im
     refuse_override,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of, kerberos_backend
-from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import Definition
 from unit.plugins.module_utils._host.test_keytab import entry, keytab
 
 
@@ -81,7 +81,11 @@ def served(tmp_path: Path, keytab: bytes | None) -> tuple[Any, Cfg, Path]:
     file = tmp_path / "airflow.cfg"
     file.write_text(f"[kerberos]\nkeytab = {path}\n")
     found = SimpleNamespace(
-        environment={}, home=str(tmp_path), server=None, service=Definition("", [], {}, None), real_path=str(file)
+        environment={},
+        home=str(tmp_path),
+        server=None,
+        service=ServiceDefinition("", [], {}, None),
+        real_path=str(file),
     )
     return found, Cfg.from_bytes(file.read_bytes(), str(file)), path
 
