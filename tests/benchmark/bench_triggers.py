@@ -268,7 +268,7 @@ def in_process(url: str, size: int) -> str:
 import json, resource, time
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import Batch
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import API_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import orders
 options = {{name: argument.get("default") for name, argument in API_ARGUMENTS.items()}}
 options.update(url={url!r}, username="a", password="b", api_version="v1", if_paused="fail", unless_running=False,

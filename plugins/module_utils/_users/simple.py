@@ -39,7 +39,7 @@ def converge_user(
     """Make a user what the task says, with a restart of the server where it needs one.
 
     :param parameters: the options of airflow_user.
-    :param backup: and ``warn``: as for ``converge`` of _convergence.
+    :param backup: and ``warn``: as for ``converge`` of _change.
     :returns: what airflow_user returns.
     :raises AirflowError: if it cannot be; everything is as it was then.
     """

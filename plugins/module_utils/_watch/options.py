@@ -10,8 +10,8 @@ import os
 from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import API_ARGUMENTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
 
 # A look at a server that hangs should not hold up the next one for long.
