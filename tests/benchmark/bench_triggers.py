@@ -266,7 +266,7 @@ def many() -> None:
 def in_process(url: str, size: int) -> str:
     program = f"""
 import json, resource, time
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import Batch
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import orders

@@ -1,48 +1,27 @@
 # Copyright: Contributors to the fleetops.airflow collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Airflow's REST API in the collection's words: DAGs, runs and failed tasks.
-
-What the generations of the API call things differently is a row, a Dialect.
-"""
+"""Airflow's REST API in the collection's words: DAGs, runs and failed tasks."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import threading
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any, Callable, Mapping, Sequence
+from urllib.parse import quote, urlencode
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import (
-    NOBODY,
-    TOKEN_PATH,
-    BasicLogin,
-    BearerLogin,
-    Logins,
-    NoLogin,
-    NoToken,
-    TokenLogin,
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import ITEMS, CallFailed, clock_of, parts_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import Logins, NoToken
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import Caller
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
+    Dag,
+    FailedTask,
+    NewRun,
+    Run,
+    same_moment,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
-    Answer,
-    Http,
-    Login,
-    NoAnswer,
-    Patience,
-    base_url,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.kerberos import KerberosLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-
-# A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
-PATIENCE = 60.0
-
-# An error of the server itself may be a database that was locked, but is more often one that stays.
-_MOST_PAUSES_AT_500 = 2
 
 _ACTIVE = ("queued", "running")
 _ENDED = ("success", "failed")
@@ -51,352 +30,10 @@ _PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
 
 _LOGS = 3
 _LOG_LINES = 20
-_LOG_BYTES = 16 * 1024
 
-_Result = TypeVar("_Result")
 
-
-class Dag(NamedTuple):
-    """A DAG as far as triggering it goes. ``has_import_errors`` is None where the release does not tell."""
-
-    dag_id: str
-    is_paused: bool
-    has_import_errors: bool | None = None
-
-
-class Run(NamedTuple):
-    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface. ``conf`` is None if not told."""
-
-    dag_id: str
-    run_id: str | None
-    state: str | None
-    conf: dict[str, Any] | None
-    logical_date: str | None
-    start_date: str | None
-    end_date: str | None
-    note: str | None
-    url: str | None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the state is an end."""
-        return self.state in ("success", "failed")
-
-
-class NewRun(NamedTuple):
-    """A run that is to be. What is None is left to Airflow."""
-
-    dag_id: str
-    run_id: str
-    conf: dict[str, Any] | None = None
-    logical_date: str | None = None
-    note: str | None = None
-
-
-class FailedTask(NamedTuple):
-    """A task instance that failed. ``log`` holds the last lines of its last try, or None if not fetched."""
-
-    task_id: str
-    map_index: int
-    state: str
-    try_number: int | None
-    log: list[str] | None
-
-
-class Server(NamedTuple):
-    """What stands at an address: ``generation`` of the API is "experimental", "v1", "v2" or None (no Airflow)."""
-
-    generation: str | None
-    release: str | None
-
-
-# --- the generations --------------------------------------------------------------------------
-
-
-class Request(NamedTuple):
-    """A request that does something; ``path`` is what follows the prefix of the generation."""
-
-    method: str
-    path: str
-    document: Mapping[str, Any] | None = None
-
-
-class Dialect(NamedTuple):
-    """What one generation of the API calls things. ``{dag}`` in paths, which follow the prefix, is a DAG's id.
-
-    A run has a path of its own below ``runs`` if ``has_run_path``; else it is looked for in the list of all of them.
-    ``always`` is in every order for a run. ``validates_last``: an order with an unknown field is refused, and only
-    after login and permission, which shows both without a run. ``said`` is the reason that an answer of the API gives
-    for a refusal, None for an answer that is not the API's. ``no_such_path`` is the item by which it says that it has
-    no such path, rather than no such DAG or run.
-    """
-
-    generation: str
-    releases: str
-    login: str  # which one of Logins
-    prefix: str
-    health: str
-    proof: tuple[str, str]  # a path that takes a login and no permission on a certain DAG, and the key of its answer
-    dag: str
-    set_paused: Callable[[bool], Request]
-    runs: str
-    has_run_path: bool
-    run_key: str
-    date_key: str  # of a run, in what is sent and in filters
-    due_key: str  # when a run is to start at the earliest, in filters and orders
-    always: Mapping[str, Any]
-    validates_last: bool
-    has_notes: bool
-    has_tasks: bool
-    clear_of: Callable[[Run], Mapping[str, Any]]  # how an order to clear tasks names their run
-    has_wait: bool  # a run can be waited for in one request, whose answer is written while it gets on
-    log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
-    run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
-    said: Callable[[Answer], str | None]
-    no_such_path: tuple[str, str]
-
-
-def _patch_paused(is_paused: bool) -> Request:
-    return Request("PATCH", "/dags/{dag}?update_mask=is_paused", {"is_paused": is_paused})
-
-
-def _get_paused(is_paused: bool) -> Request:
-    return Request("GET", "/dags/{dag}/paused/" + ("true" if is_paused else "false"))
-
-
-def _page_experimental(run: Mapping[str, Any]) -> str | None:
-    found = re.search(r"(/admin/airflow)?/graph\?.*", run.get("dag_run_url", ""))  # there are two web interfaces
-    return found and found.group()
-
-
-def _page_v1(run: Mapping[str, Any]) -> str:
-    if "data_interval_start" not in run:  # before 2.4 the page is not told by the run's id
-        return "/graph?" + urlencode({"dag_id": run["dag_id"], "execution_date": run["execution_date"]})
-    return f"/dags/{quote(str(run['dag_id']), safe='')}/grid?" + urlencode({"dag_run_id": run["dag_run_id"]})
-
-
-def _page_v2(run: Mapping[str, Any]) -> str:
-    return f"/dags/{quote(str(run['dag_id']), safe='')}/runs/{quote(str(run['dag_run_id']), safe='')}"
-
-
-def _said_v1(answer: Answer) -> str | None:
-    problem = answer.document if answer.content_type == "application/problem+json" else None
-    return None if problem is None else str(problem.get("detail") or problem.get("title") or "")
-
-
-def _said_v2(answer: Answer) -> str | None:
-    detail = (answer.document or {}).get("detail")
-    if answer.status < 400 or not detail or answer.content_type != "application/json":
-        return None
-    if isinstance(detail, dict):  # such as a constraint of the database
-        return str(detail.get("reason") or detail.get("message") or detail)
-    if isinstance(detail, list):
-        return "; ".join(_complaint(part) for part in detail)
-    return str(detail)
-
-
-def _complaint(part: Any) -> str:
-    """What pydantic complains of, without the input, which may be secret."""
-    if not isinstance(part, dict):
-        return str(part)
-    place = ".".join(str(step) for step in part.get("loc", ())[1:])
-    return f"{place}: {part.get('msg')}" if place else str(part.get("msg"))
-
-
-def _said_experimental(answer: Answer) -> str | None:
-    said = (answer.document or {}).get("error")
-    if answer.status == 404 and not str(said).startswith("Dag id"):
-        return None  # Airflow 3 says in this way that it has no such path
-    if said is None and answer.status in (401, 403) and answer.text.strip() in ("Forbidden", "Unauthorized"):
-        said = answer.text.strip()
-    return None if said is None else str(said)
-
-
-def _lines_v2(answer: Answer) -> list[str]:
-    """The lines of a log of events; what an event tells of an exception follows it."""
-    lines = []
-    for event in (answer.document or {}).get("content") or []:
-        if not isinstance(event, dict):
-            lines += str(event).splitlines()
-            continue
-        lines += str(event.get("event", "")).splitlines()
-        for exception in event.get("error_detail") or []:
-            lines.append(f"{exception.get('exc_type')}: {exception.get('exc_value')}")
-    return lines
-
-
-V1 = Dialect(
-    generation="v1",
-    releases="Airflow 2",
-    login="basic",
-    prefix="/api/v1",
-    health="/api/v1/health",
-    proof=("/dags?limit=1", "dags"),
-    dag="/dags/{dag}",
-    set_paused=_patch_paused,
-    runs="/dags/{dag}/dagRuns",
-    has_run_path=True,
-    run_key="dag_run_id",
-    date_key="execution_date",  # every release from 2.0 to 2.11 takes it; logical_date only those from 2.2 on
-    due_key="execution_date",
-    always={},
-    validates_last=True,
-    has_notes=True,
-    has_tasks=True,
-    # By 2.6 it took the run's id too. A DAG has one run of a date.
-    clear_of=lambda run: {"start_date": run.logical_date, "end_date": run.logical_date},
-    has_wait=False,
-    log=("text/plain", _LOG_BYTES, lambda answer: answer.text.strip().splitlines()),
-    run_page=_page_v1,
-    said=_said_v1,
-    no_such_path=("type", "about:blank"),
-)
-
-V2 = V1._replace(
-    generation="v2",
-    releases="Airflow 3",
-    login="token",
-    prefix="/api/v2",
-    health="/api/v2/monitor/health",
-    date_key="logical_date",
-    due_key="run_after",
-    always={"logical_date": None},  # the key has to be there
-    clear_of=lambda run: {"dag_run_id": run.run_id},  # it may have no date
-    has_wait=True,  # from 3.1 on
-    log=("application/json", None, _lines_v2),  # JSON can only be read whole
-    run_page=_page_v2,
-    said=_said_v2,
-    no_such_path=("detail", "Not Found"),
-)
-
-EXPERIMENTAL = V1._replace(
-    generation="experimental",
-    releases="Airflow 1.10",
-    prefix="/api/experimental",
-    health="/health",
-    proof=("/test", "status"),
-    dag="/dags/{dag}/paused",
-    set_paused=_get_paused,
-    runs="/dags/{dag}/dag_runs",
-    has_run_path=False,
-    run_key="run_id",
-    always={"replace_microseconds": "false"},  # else two orders within one second are for one and the same moment
-    validates_last=False,
-    has_notes=False,
-    has_tasks=False,
-    run_page=_page_experimental,
-    said=_said_experimental,
-    no_such_path=("", ""),  # that is a page
-)
-
-DIALECTS = {dialect.generation: dialect for dialect in (EXPERIMENTAL, V1, V2)}
-
-
-# --- calls ------------------------------------------------------------------------------------
-
-
-class CallFailed(Exception):
-    """A call of the API that did not do what it was to do.
-
-    Either ``answer`` is set or ``trouble``. ``path`` is that of the call, without the base URL, and ``dialect`` what it
-    was meant for.
-    """
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        answer: Answer | None = None,
-        trouble: NoAnswer | None = None,
-        dialect: Dialect = V1,
-    ) -> None:
-        super().__init__(f"{method} {path}: {trouble if answer is None else answer.status}")
-        self.method = method
-        self.path = path
-        self.answer = answer
-        self.trouble = trouble
-        self.dialect = dialect
-
-    @property
-    def status(self) -> int | None:
-        """The HTTP status, or None if there was no answer."""
-        return None if self.answer is None else self.answer.status
-
-    @property
-    def said(self) -> str | None:
-        """The reason that the API itself gives, perhaps an empty one; None if this is no answer of that API."""
-        return None if self.answer is None else self.dialect.said(self.answer)
-
-    @property
-    def foreign(self) -> bool:
-        """Whether there is an answer, and it is none that this API gives on the paths that it has."""
-        if self.answer is None:
-            return False
-        key, value = self.dialect.no_such_path
-        return self.said is None or (self.answer.document or {}).get(key) == value
-
-    @property
-    def missing(self) -> bool:
-        """Whether Airflow itself says that there is no such DAG or run: not a wrong path, not something in front."""
-        if self.status == 400 and self.dialect is EXPERIMENTAL:
-            return (self.said or "").endswith("not found in DagModel")
-        return self.status == 404 and not self.foreign
-
-    @property
-    def taken(self) -> bool:
-        """Whether there is a run already that has the id or the logical date of the one ordered."""
-        return self.status == 409 or (self.status == 400 and "already exists" in (self.said or ""))
-
-    @property
-    def at_login(self) -> bool:
-        """Whether it was the login that failed, before the call itself was sent."""
-        return self.path == TOKEN_PATH
-
-    @property
-    def maybe_done(self) -> bool:
-        """Whether the server may have carried the call out all the same."""
-        if self.at_login:
-            return False
-        if self.answer is None:
-            return self.trouble is None or not self.trouble.nothing_sent
-        return self.answer.status >= 500
-
-    def another_try(self, patience: Patience) -> bool:
-        """Wait, if trying again in a while makes sense; return whether it does."""
-        if self.answer is None:
-            return (self.trouble is None or self.trouble.passing) and patience.pause()
-        if self.answer.status == 500:
-            return patience.pause(most=_MOST_PAUSES_AT_500)
-        return self.answer.passing and patience.pause(self.answer.retry_after)
-
-
-class Api:
-    """Calls of one server's API. Every method raises CallFailed, after the patience that the call allows.
-
-    ``stranger`` is the server without a login, ``http`` with it. Where ``certain`` is false the server may speak
-    another generation than ``dialect``: the first answer that is not the API's has it identified, and the call is made
-    again in the words of the generation that is found.
-    """
-
-    def __init__(
-        self,
-        stranger: Http,
-        logins: Logins = NOBODY,
-        dialect: Dialect = V1,
-        certain: bool = True,
-        patience: Callable[[], Patience] = lambda: Patience(PATIENCE),
-    ) -> None:
-        self.stranger = stranger
-        self.logins = logins
-        self.patience = patience
-        self._certain = certain
-        self._lock = threading.Lock()
-        self._speak(dialect)
-
-    @property
-    def base(self) -> str:
-        """The address that API paths are appended to."""
-        return self.stranger.base
+class Api(Caller):
+    """Calls of one server's API. Every method raises CallFailed, after the patience that the call allows."""
 
     def impatient(self, logins: Logins | None = None, http: Http | None = None) -> Api:
         """The same API for calls that are not worth a second try, by others: with their logins, or in their session."""
@@ -595,7 +232,7 @@ class Api:
         document = answer.document
         if answer.status != 200 or document is None or "scheduler" not in document:
             raise CallFailed("GET", path, answer=answer, dialect=self.dialect)
-        return _parts(document), _clock_of(answer)
+        return parts_of(document), clock_of(answer)
 
     def look_at_import_errors(self) -> tuple[list[tuple[str, str]], int]:
         """The files that Airflow cannot import, each with the last line of the error, and how many there are."""
@@ -614,7 +251,7 @@ class Api:
     def server_time(self) -> datetime:
         """What the server's clock shows, as near as a second; ours, if it does not tell."""
         try:
-            shown = _clock_of(self.stranger.send("GET", self.dialect.health))
+            shown = clock_of(self.stranger.send("GET", self.dialect.health))
         except NoAnswer:
             shown = None
         return shown or datetime.now(timezone.utc)
@@ -660,7 +297,7 @@ class Api:
     def health(self) -> dict[str, str | None]:
         """What Airflow says of its parts, such as the "scheduler": "healthy", "unhealthy", or None if there is none."""
         document = self._ask(lambda: self.dialect.health, "scheduler")
-        return _parts(document)
+        return parts_of(document)
 
     def scheduler_status(self) -> str | None:
         """What Airflow says of its scheduler: "healthy" or "unhealthy"."""
@@ -712,8 +349,8 @@ class Api:
 
     def _listed(self, path: str) -> Sequence[Mapping[str, Any]]:
         """Runs, asked for once."""
-        received = self._call("GET", path, "dag_runs" if self.dialect.has_run_path else _ITEMS)
-        runs: Sequence[Mapping[str, Any]] = received["dag_runs" if self.dialect.has_run_path else _ITEMS]
+        received = self._call("GET", path, "dag_runs" if self.dialect.has_run_path else ITEMS)
+        runs: Sequence[Mapping[str, Any]] = received["dag_runs" if self.dialect.has_run_path else ITEMS]
         return runs
 
     def _as_run(self, document: Mapping[str, Any]) -> Run:
@@ -748,220 +385,11 @@ class Api:
             return None
         return lines_of(answer)[-_LOG_LINES:] if answer.status == 200 else None
 
-    def _ask(self, path: Callable[[], str], key: str) -> dict[str, Any]:
-        return self._patiently(lambda: self._call("GET", path(), key))
-
-    def _patiently(self, call: Callable[[], _Result]) -> _Result:
-        """Repeat a call that may safely be repeated."""
-        patience = self.patience()
-        while True:
-            try:
-                return self._identifying(call)
-            except CallFailed as failure:
-                if not failure.another_try(patience):
-                    raise
-
-    def _identifying(self, call: Callable[[], _Result]) -> _Result:
-        """Make a call once, and once more if the server turns out to speak another generation."""
-        try:
-            return call()
-        except CallFailed as failure:
-            if self._certain or not self._speaks_other_than(failure):
-                raise
-        return call()
-
-    def _speaks_other_than(self, failure: CallFailed) -> bool:
-        """Whether the server speaks another generation than the one whose call failed; then so does this object."""
-        answer = failure.answer
-        if answer is None or not failure.foreign or answer.passing or 300 <= answer.status < 400:
-            return False
-        with self._lock:
-            if self.dialect is failure.dialect:
-                try:
-                    server = identify(self.stranger)
-                except NoAnswer as trouble:
-                    raise CallFailed("GET", failure.path, trouble=trouble, dialect=failure.dialect) from None
-                if server.generation is None:
-                    return False
-                self._certain = True
-                self._speak(DIALECTS[server.generation])
-            return self.dialect is not failure.dialect
-
-    def _speak(self, dialect: Dialect) -> None:
-        login: Login = getattr(self.logins, dialect.login)
-        self.http = self.stranger if self.logins is NOBODY else self.stranger.with_login(login)
-        self.dialect = dialect
-
-    def _call(self, method: str, path: str, key: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One call, once. ``key`` is what Airflow's answer to it always holds, and anybody else's hardly.
-
-        Where a token is no longer taken, there is one new login.
-        """
-        dialect = self.dialect
-        login = self.logins.token if dialect.login == "token" else None
-        sent = login.token if isinstance(login, TokenLogin) else None
-        try:
-            answer = self.http.send(method, path, document=document)
-            if sent is not None and isinstance(login, TokenLogin) and _is_token_refused(answer):
-                login.forget(sent)
-                answer = self.http.send(method, path, document=document)
-        except NoAnswer as trouble:
-            raise CallFailed(method, path, trouble=trouble, dialect=dialect) from None
-        except NoToken as none:
-            raise CallFailed("POST", TOKEN_PATH, none.answer, none.trouble, dialect) from None
-        received = _object(answer)
-        if answer.status != 200 or received is None or key not in received:
-            raise CallFailed(method, path, answer=answer, dialect=dialect)
-        self._certain = True
-        return received
-
-
-# What a JSON list is called that stands where other generations have an object.
-_ITEMS = ""
-
-
-def _object(answer: Answer) -> dict[str, Any] | None:
-    """The JSON object of an answer, and a list as the only item of one."""
-    if answer.document is None and answer.content_type == "application/json":
-        try:
-            items = json.loads(answer.body)
-        except ValueError:
-            return None
-        return {_ITEMS: items} if isinstance(items, list) else None
-    return answer.document
-
 
 def _as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
     return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"))
 
 
-def _parts(document: Mapping[str, Any]) -> dict[str, str | None]:
-    """Of a health page: what it says of each part of Airflow."""
-    return {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
-
-
-def _clock_of(answer: Answer) -> datetime | None:
-    """What the clock of the server that answered shows; None if it does not tell."""
-    try:
-        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(timezone.utc)
-    except (TypeError, ValueError):
-        return None
-
-
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1].strip()[:300] if lines else ""
-
-
-def _is_token_refused(answer: Answer) -> bool:
-    """Whether this is how Airflow 3 answers to a token that is over, or that it knows no more."""
-    return answer.status == 401 or (answer.status == 403 and "Invalid JWT token" in answer.text)
-
-
-def same_moment(one: str, other: str) -> bool:
-    """Whether two dates in ISO 8601 with a timezone are the same one."""
-    return parsed_date(one) == parsed_date(other)
-
-
-def parsed_date(text: str) -> datetime:
-    """ISO 8601 as Python 3.8 reads it, and with Z, which it does not. Raises ValueError."""
-    return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
-
-
-# --- what stands at an address ----------------------------------------------------------------
-
-
-def identify(stranger: Http) -> Server:
-    """Find out what stands at an address from what is answered without a login. Raises NoAnswer."""
-    for generation in ("v2", "v1"):
-        document = stranger.send("GET", f"/api/{generation}/version").document
-        if document and "version" in document:
-            return Server(generation, str(document["version"]))
-    health = stranger.send("GET", "/health").document
-    if health and {"metadatabase", "scheduler"} <= health.keys():
-        return Server("experimental", None)
-    return Server(None, None)
-
-
-def connect(options: Mapping[str, Any]) -> Api:
-    """The API as the options of a module (API_ARGUMENTS) describe it. Sends nothing.
-
-    Raises AirflowError for an option that cannot be right.
-    """
-    timeout = options["timeout"]
-    if not 0 < timeout < float("inf"):
-        raise AirflowError(f"timeout is {timeout}: it must be a number of seconds above 0.")
-    verify: bool | str = options["validate_certs"]
-    if verify and options["ca_path"]:
-        verify = _existing("ca_path", options["ca_path"])
-    stranger = Http(
-        base_url(options["url"]),
-        NoLogin(),
-        timeout,
-        verify,
-        _client_certificate(options),
-        headers=_headers(options["headers"] or {}),
-    )
-    logins = _logins(options, stranger)
-    generation = options["api_version"]
-    if generation != "auto":
-        return Api(stranger, logins, DIALECTS[generation])
-    # Who has a token ready has it from Airflow 3; for anybody else nothing is lost by trying Airflow 2 first, whose
-    # requests are dear, while those to Airflow 3 are cheap.
-    return Api(stranger, logins, V2 if options["token"] else V1, certain=False)
-
-
-def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
-    username, password, token = (options[name] or None for name in ("username", "password", "token"))
-    if (username is None) != (password is None):
-        raise AirflowError("username and password belong together: give both, or none.")
-    has_login = token or username or options["kerberos"]
-    if has_login and any(name.lower() == "authorization" for name in options["headers"] or {}):
-        raise AirflowError("headers holds Authorization, which is where the login has its place: give one of them.")
-    if options["kerberos"]:
-        if username or token:
-            raise AirflowError(
-                "kerberos and username, or token, are two logins: give one of them. AIRFLOW_API_USERNAME and "
-                "AIRFLOW_API_TOKEN in the environment count as username and token."
-            )
-        ticket = KerberosLogin(options["kerberos_hostname"] or urlsplit(stranger.base).hostname or "")
-        return Logins(ticket, ticket, service=ticket.service)
-    if token and username:
-        raise AirflowError(
-            "There is a token, and a username too: give one of them, and look for the other in the task, in "
-            "module_defaults and in the environment variables AIRFLOW_API_TOKEN and AIRFLOW_API_USERNAME."
-        )
-    if token:
-        bearer = BearerLogin(token)
-        return Logins(bearer, bearer)
-    if username and password:
-        basic = BasicLogin(username, password)
-        return Logins(basic, TokenLogin(stranger, username, password), username, basic)
-    return NOBODY
-
-
-def _headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Raises AirflowError, without the value, for what cannot stand in a header."""
-    for name, value in headers.items():
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-            raise AirflowError(f"headers holds {name!r}, and that is no name for a header.")
-        if isinstance(value, (dict, list)) or not str(value).isascii() or not str(value).isprintable():
-            raise AirflowError(f"The value of {name} in headers must be one line of ASCII characters.")
-    return {name: str(value) for name, value in headers.items()}
-
-
-def _client_certificate(options: Mapping[str, Any]) -> str | tuple[str, str] | None:
-    if not options["client_cert"]:
-        return None
-    cert = _existing("client_cert", options["client_cert"])
-    key = _existing("client_key", options["client_key"]) if options["client_key"] else cert
-    with open(key, errors="replace") as file:
-        if "ENCRYPTED" in file.read():  # OpenSSL would ask for the passphrase at the terminal, and wait
-            raise AirflowError(f"The private key in {key} has a passphrase: give one without.")
-    return cert if key == cert else (cert, key)
-
-
-def _existing(option: str, path: str) -> str:
-    if not os.path.exists(path):
-        raise AirflowError(f"{option} is {path}: there is no such file.")
-    return path

@@ -13,13 +13,10 @@ import re
 from typing import Any, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
-    DIALECTS,
-    CallFailed,
-    FailedTask,
-    Server,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import FailedTask, Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
-    DIALECTS,
-    Api,
-    CallFailed,
-    identify,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import (
     Diagnosis,

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoToken
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, Server, identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import (
     Diagnosis,
     Observed,

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed, Run, same_moment
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, same_moment
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 

@@ -21,9 +21,9 @@ from contextlib import nullcontext
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
-    Api,
-    CallFailed,
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
     FailedTask,
     NewRun,

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 
 # Airflow calls a scheduler unhealthy that has shown no life for 30 seconds. That long again is no restart any more.
 _DEAD_AFTER = 30.0

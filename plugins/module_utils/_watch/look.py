@@ -12,15 +12,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
-    DIALECTS,
-    Api,
-    CallFailed,
-    Run,
-    identify,
-    parsed_date,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Listed, Look

@@ -13,7 +13,7 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Run, parsed_date
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 
 # A run's end is written down before it is to be seen, by a clock that may be another one.
 MARGIN = timedelta(minutes=5)

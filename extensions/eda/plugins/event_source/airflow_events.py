@@ -101,7 +101,7 @@ def _find_collection() -> None:
 
 _find_collection()
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.options import limits, state_folder, watched

@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoLogin
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
-    EXPERIMENTAL,
-    Api,
-    CallFailed,
-    Dag,
-    NewRun,
-    identify,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import connect as connect_api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect as connect_api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, NewRun
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from unit.plugins.scripted_server import Request, Server, as_json, http, problem
 

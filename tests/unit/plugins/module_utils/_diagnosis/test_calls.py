@@ -7,14 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
-    EXPERIMENTAL,
-    V2,
-    CallFailed,
-    FailedTask,
-    Server,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import FailedTask, Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis, Observed, diagnose
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Mapping
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api, CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import CONNECTIONS, Batch, Lanes

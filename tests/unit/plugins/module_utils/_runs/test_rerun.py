@@ -8,14 +8,9 @@ import re
 from typing import Any, Mapping
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import (
-    EXPERIMENTAL,
-    V1,
-    V2,
-    Api,
-    CallFailed,
-    Dialect,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, V2, Dialect
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import RunChange, Wanted, wanted_change

@@ -9,7 +9,9 @@ from typing import Any, Generator, Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import V2, Api, CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger, order
