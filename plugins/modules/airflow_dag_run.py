@@ -204,8 +204,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     try:
         change.make(module.check_mode)
     except CallFailed as failure:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import error
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
         what = "could not be looked at afterwards" if change.changed else "was not changed"
         if change.in_doubt:

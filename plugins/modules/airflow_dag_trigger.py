@@ -360,7 +360,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._module import ap
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger, order, orders
 
 if TYPE_CHECKING:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -416,15 +416,15 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _why(api: Api, trigger: Trigger, failure: CallFailed) -> Diagnosis:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import private_values
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import private_values
 
     new = trigger.order.new
     return explain(api, new.dag_id, failure, private_values(new.conf))
 
 
 def _call_failed(api: Api, trigger: Trigger, why: Diagnosis) -> AirflowError:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import error
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
     return error(f"{_what_failed(trigger)} at {api.base}", why, **trigger.result())
 

@@ -13,12 +13,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, NoAnswer
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import (
-    Diagnosis,
-    import_error,
-    paused_dag,
-)
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import import_error, paused_dag
 
 _NO_DAG = "~"  # Airflow's own sign for whichever DAG
 

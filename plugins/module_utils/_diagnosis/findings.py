@@ -17,13 +17,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import (
-    Diagnosis,
-    Observed,
-    diagnose,
-    error,
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import diagnose
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, error
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_kerberos import refused_ticket
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v1 import (
     login_shows,
-    refused_ticket,
     release_of,
     tells_by_itself,
 )

@@ -20,7 +20,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Dags, Order, Trigger
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause

@@ -75,7 +75,7 @@ class RunChange:
             )
         if run is None:
             self._api.dag(wanted.dag_id)  # which tells if it is the DAG that is missing
-            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             raise self._failed("does not exist", diagnosis.no_such_run(wanted.run_id))
         return run
@@ -101,7 +101,7 @@ class RunChange:
         only_failed = wanted.rerun == "failed_tasks"
         self.tasks = self._api.clearable_tasks(before, only_failed)
         if not self.tasks:
-            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             raise self._failed("was not rerun", diagnosis.nothing_to_clear())
         if check_mode:
@@ -144,10 +144,10 @@ class RunChange:
                     raise
 
     def _failed(self, what: str, why: Any) -> AirflowError:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
         subject = f"Run {self._wanted.run_id!r} of DAG {self._wanted.dag_id!r} on {self._api.base}"
-        return diagnosis.error(f"{subject} {what}", why, **self.result())
+        return error(f"{subject} {what}", why, **self.result())
 
 
 def wanted_change(options: Mapping[str, Any]) -> Wanted:

@@ -35,7 +35,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause, watch
 
 if TYPE_CHECKING:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 
 _DAG_ID = re.compile(r"[\w.-]{1,250}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
@@ -200,7 +200,7 @@ class Trigger:
         if run.state == "failed":
             if with_tasks:
                 self._fetch_failed_tasks(run)
-            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             raise self._failed(
                 f"Run {run.run_id!r} of DAG {run.dag_id!r}", "failed", diagnosis.failed_run(run.url, self.failed_tasks)
@@ -224,7 +224,7 @@ class Trigger:
         dag = self._dags.look_at(self._new.dag_id)
         if not dag.is_paused and not dag.has_import_errors:
             return False
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
         if dag.has_import_errors:  # which 2.x and 3.x answer in different ways, and in check mode not at all
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.import_error(dag.dag_id))
@@ -277,7 +277,7 @@ class Trigger:
         if date and run.logical_date and same_moment(date, run.logical_date):
             date = None
         if keys or date:
-            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             raise self._failed(
                 f"Run {new.run_id!r} of DAG {new.dag_id!r}",
@@ -294,7 +294,7 @@ class Trigger:
         except CallFailed:
             other = None  # whose date it is helps, but is not the point
         if failure.taken or (other and other.run_id != self._new.run_id):
-            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             why = diagnosis.date_taken(logical_date, other.run_id if other else None, failure.status)
             raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
@@ -341,7 +341,7 @@ class Trigger:
 
     def no_scheduler(self) -> AirflowError:
         """The error that ends a wait which is in vain."""
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
         run = self._placed()
         return self._failed(
@@ -368,7 +368,7 @@ class Trigger:
 
     def why_not_ended(self, trouble: CallFailed | None) -> Diagnosis:
         """Why the run has not ended in time. ``trouble`` is what the last look at it met with."""
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
         run = self._placed()
         paused = scheduler = None
@@ -391,9 +391,9 @@ class Trigger:
             self.failed_tasks = None  # that the run failed is known and says more
 
     def _failed(self, subject: str, what: str, why: Diagnosis, **details: Any) -> AirflowError:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
-        return diagnosis.error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
+        return error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
 
 
 def _new_run_id() -> str:

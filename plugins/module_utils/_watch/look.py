@@ -18,8 +18,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Listed, Look
 
 _PAGE = 100

@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.look import Question, identified, look, trouble
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits, Look, Watch, harmless

@@ -10,9 +10,10 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import FailedTask, Server
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import calls as diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import Diagnosis, Observed, diagnose
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import diagnose
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Observed, private_values
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v1 import release_of
 
 DAG = "/api/v1/dags/load"
 RUNS = DAG + "/dagRuns"
@@ -164,7 +165,7 @@ def test_refusals_of_other_generations_and_tokens(observed: Observed, cause: str
 )
 def test_the_release_is_read_from_a_refusal(place: str, release: str | None) -> None:
     body = json.dumps({"type": "https://airflow.apache.org/" + place}).encode()
-    assert diagnosis.release_of(Answer(401, {"Content-Type": "application/problem+json"}, body)) == release
+    assert release_of(Answer(401, {"Content-Type": "application/problem+json"}, body)) == release
 
 
 def test_an_unknown_cause_lists_the_candidates_in_order() -> None:
@@ -263,70 +264,8 @@ def test_missing_dag() -> None:
     ],
 )
 def test_bad_request(detail: str, cause: str) -> None:
-    private = diagnosis.private_values({"a": ["hush-hush", {"b": 12345}]})
+    private = private_values({"a": ["hush-hush", {"b": 12345}]})
     found = diagnose(seen(problem(400, detail=detail), "POST", private=private))
     assert found.cause.startswith(cause)
     assert "hush" not in str(found)
     assert "more" not in str(found)
-
-
-def test_private_values() -> None:
-    found = diagnosis.private_values({"a": "it's", "b": [{"c": "deep"}, 12345, True, "x"], "d": None})
-    assert {"it's", "deep", "12345"} <= set(found)
-    assert "x" not in found
-    assert diagnosis.private_values(None) == []
-
-
-def test_failed_run() -> None:
-    def failed(*names: str) -> Diagnosis:
-        return diagnosis.failed_run("http://h/r", [FailedTask(name, -1, "failed", 1, None) for name in names])
-
-    assert failed("b").cause == "task 'b' failed"
-    assert failed("b", "b", "a").cause == "tasks failed: a, b"
-    assert failed(*"abcdefg").cause == "tasks failed: a, b, c, d, e and 2 more"
-    assert "no task of it failed" in failed().cause
-
-
-def test_timed_out() -> None:
-    def cause(state: str, paused: bool | None = None, scheduler: str | None = None, trouble: str | None = None) -> str:
-        return diagnosis.timed_out(state, "http://h/r", paused, scheduler, trouble).cause
-
-    assert cause("running") == "it is still running"
-    assert "paused" in cause("queued", paused=True, scheduler="unhealthy")
-    assert "scheduler" in cause("queued", paused=False, scheduler="unhealthy")
-    assert cause("queued", paused=False, scheduler="healthy") == "it is still queued"
-    assert cause("running", paused=False, scheduler="healthy") == "it is still running"
-    assert cause("running", paused=True).startswith("it is still running, and its DAG is paused")
-    assert cause("running", scheduler="unhealthy").startswith("it is still running, and the scheduler does not run")
-    assert "could not be asked" in cause("running", trouble="GET x: 503")
-
-
-def test_the_error_says_cause_and_remedy() -> None:
-    error = diagnosis.error("DAG 'x' was not triggered", diagnosis.paused_dag("x"), changed=False)
-    assert str(error).startswith("DAG 'x' was not triggered: it is paused")
-    assert "if_paused" in str(error)
-    assert error.details["changed"] is False
-    assert error.details["diagnosis"].keys() == {"cause", "evidence", "remedy", "http_status"}
-
-
-class TestTickets:
-    SERVICE = "airflow/web1.example.com"
-
-    @pytest.mark.parametrize(
-        ("answer", "cause"),
-        [
-            (problem(401), f"(2) the server takes itself for another host, and has no key of {SERVICE}"),
-            (problem(403), "(1) the role of the principal's user is too low"),
-            (page(500, "Internal Server Error"), "no user of Airflow is called like the whole principal"),
-        ],
-    )
-    def test_what_a_refused_one_may_mean(self, answer: Answer, cause: str) -> None:
-        why = diagnosis.refused_ticket(seen(answer, "POST"), self.SERVICE)
-        assert why is not None
-        assert cause in why.cause
-        assert why.http_status == answer.status
-        assert self.SERVICE in why.evidence
-
-    @pytest.mark.parametrize("answer", [None, problem(404), page(502), problem(500, detail="OperationalError")])
-    def test_what_has_to_do_with_something_else(self, answer: Answer | None) -> None:
-        assert diagnosis.refused_ticket(seen(answer), self.SERVICE) is None
