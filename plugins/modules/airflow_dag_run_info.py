@@ -148,7 +148,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import failed
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import aware
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import aware
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -357,7 +357,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger, order, orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import order, orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis

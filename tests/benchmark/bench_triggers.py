@@ -269,7 +269,7 @@ import json, resource, time
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import Batch
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import orders
 options = {{name: argument.get("default") for name, argument in API_ARGUMENTS.items()}}
 options.update(url={url!r}, username="a", password="b", api_version="v1", if_paused="fail", unless_running=False,
                wait=True, wait_timeout=3600.0, wait_interval=10.0, on_timeout="leave")

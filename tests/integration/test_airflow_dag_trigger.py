@@ -23,7 +23,8 @@ from urllib.parse import quote
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger, order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger
 from testbed.faulty_proxy import FaultyProxy
 from testbed.instance import Airflow
 from testbed.runner import Ansible

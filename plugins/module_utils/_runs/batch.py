@@ -22,7 +22,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Dags, Order, Trigger
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import Order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Dags, Trigger
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause
 
 CONNECTIONS = 4

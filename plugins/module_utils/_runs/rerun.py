@@ -152,7 +152,7 @@ class RunChange:
 
 def wanted_change(options: Mapping[str, Any]) -> Wanted:
     """What the options of airflow_dag_run ask for. Raises AirflowError for an end_date that is none."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import aware
+    from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import aware
 
     end_date = options["end_date"]
     return Wanted(

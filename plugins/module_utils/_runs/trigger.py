@@ -13,106 +13,28 @@ What only a failure needs is imported by a failure: Ansible has each file compil
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
-import uuid
 from contextlib import nullcontext
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
     FailedTask,
-    NewRun,
     Run,
-    parsed_date,
     same_moment,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import Order
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause, watch
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 
-_DAG_ID = re.compile(r"[\w.-]{1,250}")
-_RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
-_MOST_NOTE = 1000
-
 # One that is refused may be meant for somebody else (a server that restarts behind a proxy); three are an answer.
 _REFUSALS = 3
-
-
-class Order(NamedTuple):
-    """What is asked for. ``named``: the run's id comes from the user, who may have triggered it before."""
-
-    new: NewRun
-    named: bool
-    if_paused: str  # "fail", "unpause" or "trigger"
-    waits: bool
-    wait_timeout: float
-    wait_interval: float
-    unless_running: bool = False
-    on_timeout: str = "leave"  # or "fail_run"
-
-
-def order(options: Mapping[str, Any]) -> Order:
-    """What the options of airflow_dag_trigger ask for. Raises AirflowError for what Airflow would refuse."""
-    dag_id = options["dag_id"]
-    if not _DAG_ID.fullmatch(dag_id) or dag_id in (".", ".."):
-        raise AirflowError(
-            f"dag_id is {dag_id!r}: the id of a DAG has at most 250 letters, digits, dashes, dots and underscores."
-        )
-    run_id = options["run_id"] or None
-    if run_id is not None and (not _RUN_ID.fullmatch(run_id) or run_id in (".", "..")):
-        raise AirflowError(
-            f"run_id is {run_id!r}: the id of a run has at most 250 characters, and only letters from A to Z, digits "
-            "and _ . ~ : + - among them."
-        )
-    note = options["note"] or None
-    if note is not None and len(note) > _MOST_NOTE:
-        raise AirflowError(f"note has {len(note)} characters: Airflow keeps at most {_MOST_NOTE}.")
-    if not 1 <= options["wait_timeout"] < float("inf"):
-        raise AirflowError(f"wait_timeout is {options['wait_timeout']}: it must be a number of seconds, at least 1.")
-    if not 1 <= options["wait_interval"] < float("inf"):
-        raise AirflowError(f"wait_interval is {options['wait_interval']}: it must be a number of seconds, at least 1.")
-    date = options["logical_date"]
-    return Order(
-        new=NewRun(
-            dag_id,
-            run_id or _new_run_id(),
-            _as_json(options["conf"]),
-            aware("logical_date", date) if date else None,
-            note,
-        ),
-        named=run_id is not None,
-        if_paused=options["if_paused"],
-        waits=options["wait"],
-        wait_timeout=options["wait_timeout"],
-        wait_interval=options["wait_interval"],
-        unless_running=options["unless_running"],
-        on_timeout=options["on_timeout"],
-    )
-
-
-def orders(options: Mapping[str, Any]) -> list[Order]:
-    """What the option ``runs`` asks for. Raises AirflowError for what Airflow would refuse."""
-    wanted: list[Order] = []
-    first: dict[tuple[str, str], int] = {}
-    for number, one in enumerate(options["runs"]):
-        try:
-            wanted.append(order({**options, **one}))
-        except AirflowError as error:
-            raise AirflowError(f"runs[{number}]: {error}") from None
-        new = wanted[-1].new
-        other = first.setdefault((new.dag_id, new.run_id), number)
-        if other != number:
-            raise AirflowError(f"runs[{other}] and runs[{number}] are both for run {new.run_id!r} of {new.dag_id!r}.")
-    if options["unless_running"] and len({one.new.dag_id for one in wanted}) < len(wanted):
-        raise AirflowError("With unless_running a DAG can be in runs only once: a second run of it would not be made.")
-    return wanted
 
 
 class Dags:
@@ -394,35 +316,6 @@ class Trigger:
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
         return error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
-
-
-def _new_run_id() -> str:
-    now = datetime.now(timezone.utc).replace(microsecond=0)
-    return f"ansible__{now.isoformat()}__{uuid.uuid4().hex[:12]}"
-
-
-def aware(option: str, text: str) -> str:
-    """A date with its timezone in the form that every release reads."""
-    try:
-        date = parsed_date(text)
-    except ValueError:
-        raise AirflowError(
-            f"{option} is {text!r}: write it in ISO 8601 with a timezone, such as 2026-01-31T08:00:00+00:00."
-        ) from None
-    if date.tzinfo is None:
-        raise AirflowError(f"{option} is {text!r}: add the timezone, such as {text.strip()}+00:00.")
-    return date.isoformat()
-
-
-def _as_json(conf: dict[str, Any] | None) -> dict[str, Any] | None:
-    """``conf`` as it will come back from Airflow."""
-    if conf is None:
-        return None
-    try:
-        read: dict[str, Any] = json.loads(json.dumps(conf, allow_nan=False))
-    except ValueError:
-        raise AirflowError("conf holds a number that JSON does not know, NaN or infinity.") from None
-    return read
 
 
 def _differing_keys(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

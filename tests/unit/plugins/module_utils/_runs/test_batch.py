@@ -13,7 +13,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import CONNECTIONS, Batch, Lanes
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import orders
 from unit.plugins.module_utils._runs.test_trigger import OPTIONS, Clock, FakeAirflow, as_answer, problem
 
 RUNS = {**OPTIONS, "dag_id": None, "wait": True}

@@ -14,7 +14,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger, order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger
 from hypothesis import given
 from hypothesis import strategies as st
 
