@@ -289,18 +289,18 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
     except _PassedOver as error:
         return {"changed": False, "skipped": True, "skip_reason": str(error), "msg": str(error)}
-    host, era = outcome.host, outcome.host.era
+    host, family = outcome.host, outcome.host.family
     for warning in [*warnings_of(host, outcome.after), *_warnings(outcome, settings, parameters["service"] or [])]:
         module.warn(warning)
-    beats = backends_override(era, host.environment)
+    beats = backends_override(family, host.environment)
     before, after = shown(outcome.before, outcome.after, settings)
     return {
         **outcome.result(),
-        "before": backends_in_file(era, outcome.before),
-        "after": backends_in_file(era, outcome.after),
-        "in_force": backends_read(era, outcome.after, host.environment) if outcome.current else None,
-        "section": era.section,
-        "option": era.option,
+        "before": backends_in_file(family, outcome.before),
+        "after": backends_in_file(family, outcome.after),
+        "in_force": backends_read(family, outcome.after, host.environment) if outcome.current else None,
+        "section": family.section,
+        "option": family.option,
         "overridden_by": beats.variable if beats else None,
         "diff": {"before_header": host.path, "after_header": host.path, "before": before, "after": after},
     }
@@ -328,24 +328,24 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
     :raises AirflowError: if it wants what this release does not know.
     :raises _PassedOver: if there is nothing to be set, and that is all right.
     """
-    era, version = host.era, host.version
+    family, version = host.family, host.version
     given = [name for name in _WISHES if parameters[name] not in (None, "", {})]
     if not given:
         raise AirflowError("Nothing to set: give backends, auth_manager or another of %s." % ", ".join(_WISHES[2:]))
     if parameters["unsupported"] == "fail":
-        refuse_what_is_lacking(era, version, given)
-    elif all(name in era.lacks for name in given):
-        raise _PassedOver("%s: %s. This host was passed over." % (", ".join(given), era.lacks[given[0]] % version))
-    wanted = {name: parameters[name] for name in given if name not in era.lacks}
+        refuse_what_is_lacking(family, version, given)
+    elif all(name in family.lacks for name in given):
+        raise _PassedOver("%s: %s. This host was passed over." % (", ".join(given), family.lacks[given[0]] % version))
+    wanted = {name: parameters[name] for name in given if name not in family.lacks}
 
     settings = []
     if "backends" in wanted:
         names = wanted["backends"]
         if parameters["unsupported"] == "skip":
-            names = without_lacking(era, names)
-        settings.append(backends_setting(era, version, names))
+            names = without_lacking(family, names)
+        settings.append(backends_setting(family, version, names))
     if "auth_manager" in wanted:
-        settings.append(backends_setting(era, version, [wanted["auth_manager"]]))
+        settings.append(backends_setting(family, version, [wanted["auth_manager"]]))
     if "jwt_secret" in wanted:
         settings.append(Setting("api_auth", "jwt_secret", wanted["jwt_secret"], secret=True))
     if "jwt_expiration_time" in wanted:
@@ -367,28 +367,28 @@ def _section(host: Host, section: str, options: dict[str, Any], warn: Callable[[
 
 
 def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], warn: Callable[[str], None]) -> Intent:
-    era = host.era
+    family = host.family
 
     def new_backends(cfg: Cfg) -> list[str]:
-        wanted = next((split_backends(setting.value) for setting in settings if setting.option == era.option), [])
-        return [path for path in wanted if path not in backends_in_file(era, cfg)]
+        wanted = next((split_backends(setting.value) for setting in settings if setting.option == family.option), [])
+        return [path for path in wanted if path not in backends_in_file(family, cfg)]
 
     def prove(url: str) -> None:
         from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
         tls = Tls(parameters["validate_certs"], parameters["ca_path"])
-        refused = refused_login(era, url, (parameters["username"], parameters["password"]), tls)
+        refused = refused_login(family, url, (parameters["username"], parameters["password"]), tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
     def check(after: Cfg, to_do: bool) -> None:
-        backends = backends_read(era, after, host.environment)
-        if parameters["username"] and refuses_passwords(era, backends):
+        backends = backends_read(family, after, host.environment)
+        if parameters["username"] and refuses_passwords(family, backends):
             raise AirflowError(
                 "username and password are given to prove the result, and with %s the API takes no passwords. Nothing "
                 "was changed. Add basic_auth to backends, or leave username and password out." % ", ".join(backends)
             )
-        backend = kerberos_backend(era, backends)
+        backend = kerberos_backend(family, backends)
         if backend or parameters["kerberos"]:
             from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import check as check_keytab
 

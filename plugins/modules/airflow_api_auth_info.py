@@ -204,19 +204,19 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     found = inspect(discover(module.params), module.params, module.warn)
-    host, cfg, era = found.host, found.cfg, found.host.era
+    host, cfg, family = found.host, found.cfg, found.host.family
     tls = Tls(module.params["validate_certs"], module.params["ca_path"])
-    beats = backends_override(era, host.environment)
-    configured = split_backends(beats.value) if beats else backends_in_file(era, cfg)
-    effective = backends_read(era, cfg, host.environment)
+    beats = backends_override(family, host.environment)
+    configured = split_backends(beats.value) if beats else backends_in_file(family, cfg)
+    effective = backends_read(family, cfg, host.environment)
     in_force = effective if found.current else None
     health = found.healths[0]()
     return {
         "changed": False,
         "airflow_version": host.version,
         "path": host.path,
-        "section": era.section,
-        "option": era.option,
+        "section": family.section,
+        "option": family.option,
         "configured": configured,
         "source": "environment" if beats else "file" if configured else "default",
         "overridden_by": beats.variable if beats else None,
@@ -224,8 +224,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "in_force": in_force,
         "restart_pending": found.restart_reason is not None if found.told else None,
         "restart_reason": found.restart_reason,
-        "takes_passwords": takes_passwords(era, in_force) if in_force else None,
-        "open_to_everybody": open_to_everybody(era, found.url, tls) if health.state == "healthy" else None,
+        "takes_passwords": takes_passwords(family, in_force) if in_force else None,
+        "open_to_everybody": open_to_everybody(family, found.url, tls) if health.state == "healthy" else None,
         "public_role": public_role(host, cfg),
         "server": {
             "pid": host.server.process.pid,
@@ -235,7 +235,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         }
         if host.server
         else None,
-        "kerberos": _kerberos(host, cfg) if kerberos_backend(era, effective) else None,
+        "kerberos": _kerberos(host, cfg) if kerberos_backend(family, effective) else None,
         "warnings_found": warnings_of(host, cfg),
     }
 

@@ -179,8 +179,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
         def new_backends(cfg: Cfg) -> list[str]:
             """Also here: the server dies of a backend that cannot be imported."""
-            after = backends_in_file(host.era, edit(cfg, settings))
-            return [path for path in after if path not in backends_in_file(host.era, cfg)]
+            after = backends_in_file(host.family, edit(cfg, settings))
+            return [path for path in after if path not in backends_in_file(host.family, cfg)]
 
         return Intent(settings, new_backends, prove=None, for_the_api=False)
 

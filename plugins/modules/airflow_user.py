@@ -199,17 +199,17 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     host = discover(parameters)
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
-    backends = backends_read(host.era, cfg, host.environment)
-    if host.era.token_path and backends == [host.era.backends["simple"]]:
+    backends = backends_read(host.family, cfg, host.environment)
+    if host.family.token_path and backends == [host.family.backends["simple"]]:
         from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import converge_user as simple
 
         return {**_UNCHANGED, **simple(parameters, module.check_mode, module.backup_local, module.warn)}
-    if host.era.token_path and backends != [host.era.backends["fab"]]:
+    if host.family.token_path and backends != [host.family.backends["fab"]]:
         raise AirflowError(
             "The auth manager of this host is %s, and who its users are is not for Airflow to say." % backends[0]
         )
-    base = parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)
-    return _in_database(module, host, base.rstrip("/"), takes_passwords(host.era, backends))
+    base = parameters["url"] or base_url(host.family, cfg, host.arguments, host.environment)
+    return _in_database(module, host, base.rstrip("/"), takes_passwords(host.family, backends))
 
 
 def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
     refused: str | None = "no password is given"
     if not absent and login[1] and told:
         details = any(parameters[name] is not None for name in _DETAILS)
-        if details and parameters["trust_login"] and may_trigger(host.era, base, login, tls):
+        if details and parameters["trust_login"] and may_trigger(host.family, base, login, tls):
             return {**_UNCHANGED, "login_proved": True}
         refused = _refused(host, base, login, tls)
         if not refused and not details:
@@ -256,7 +256,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
 def _refused(host: Host, base: str, login: tuple[str, str], tls: Tls) -> str | None:
     """Why the API refuses the login, or gives no answer that tells. None if it accepts it."""
     try:
-        return refused_login(host.era, base, login, tls)
+        return refused_login(host.family, base, login, tls)
     except AirflowError as error:
         return str(error)
 

@@ -30,7 +30,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, era_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, family_of
 from testbed.instance import free_port
 
 KILLS = 200
@@ -130,7 +130,7 @@ def run(home: Path, backends: list[str], **options: Any) -> Outcome:
         "backup": False,
         **options,
     }
-    settings = [backends_setting(era_of(VERSION), VERSION, backends)]
+    settings = [backends_setting(family_of(VERSION), VERSION, backends)]
     intent = Intent(settings, lambda _cfg: [], None, for_the_api=True)
     return converge(parameters, lambda _host: intent, False, lambda path: path, lambda _text: None)
 

@@ -60,7 +60,7 @@ def inspect(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], Non
 
 
 def _url(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> str:
-    return str(parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)).rstrip("/")
+    return str(parameters["url"] or base_url(host.family, cfg, host.arguments, host.environment)).rstrip("/")
 
 
 def tls_of(parameters: Mapping[str, Any]) -> health.Tls:
@@ -130,5 +130,5 @@ def addresses_of(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> list[Ad
     if parameters["url"] or len(host.servers) < 2:
         urls = [_url(host, cfg, parameters)] if host.serves else []
     else:
-        urls = [base_url(host.era, cfg, server.process.arguments, server.environment) for server in host.servers]
-    return [Address(url.rstrip("/"), url.rstrip("/") + host.era.health_path) for url in urls]
+        urls = [base_url(host.family, cfg, server.process.arguments, server.environment) for server in host.servers]
+    return [Address(url.rstrip("/"), url.rstrip("/") + host.family.health_path) for url in urls]

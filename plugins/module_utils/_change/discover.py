@@ -17,7 +17,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.installatio
     version_beside,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server, running_servers
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, era_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, family_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import names_of
 
 # What doc_fragments/host.py documents.
@@ -86,7 +86,7 @@ def discover(parameters: Mapping[str, Any]) -> Host:
         real_path=os.path.realpath(path),
         home=server.home if server else _home(parameters["airflow_home"], path, service),
         version=version,
-        era=era_of(version),
+        family=family_of(version),
         interpreter=interpreter,
         servers=chosen,
         bystanders=[one for one in servers if one not in chosen and one.cfg_path == os.path.realpath(path)],

@@ -49,7 +49,7 @@ def check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], No
     if not host.interpreter:
         warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
         return
-    done = run_python(host, ["-c", _IMPORT_CHECK, host.era.kind, *names])
+    done = run_python(host, ["-c", _IMPORT_CHECK, host.family.kind, *names])
     if done.status != 0:
         said = done.last_line
         for secret in _secrets(host, cfg, intent.settings):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import Era
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import VersionFamily
 
 
 class ServiceDefinition(NamedTuple):
@@ -23,7 +23,7 @@ class Host(NamedTuple):
     real_path: str  # the same without symbolic links: what is replaced
     home: str
     version: str
-    era: Era
+    family: VersionFamily
     interpreter: str | None
     servers: list[Server]  # the running servers that the task means; all read this file
     bystanders: list[Server]  # running servers that read this file too, and that the task does not mean
@@ -58,4 +58,4 @@ class Host(NamedTuple):
     def serves(self) -> bool:
         """Whether a server of the API belongs to the task; a named service may be another program of Airflow."""
         commands = {word for word in self.service.arguments[1:4] if not word.startswith("-")}
-        return bool(self.servers) or not commands or self.era.server_command in commands
+        return bool(self.servers) or not commands or self.family.server_command in commands

@@ -23,7 +23,7 @@ def section_options(host: Host, section: str, options: Mapping[str, Any], warn: 
     if not options:
         return []
     for option in options:
-        if (section, option) in [(host.era.section, name) for name in (host.era.option, *host.era.superseded)]:
+        if (section, option) in [(host.family.section, name) for name in (host.family.option, *host.family.superseded)]:
             raise AirflowError("options has %s, which is what backends is for. Leave it out of options." % option)
     known = options_known_to(host)
     if known is None:

@@ -18,7 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.installatio
     interpreter_behind,
     interpreter_of,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, Era
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, VersionFamily
 
 _TITLE = re.compile(r"airflow api_server -- host:(\S*) port:(\d+)\s*$")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -92,7 +92,7 @@ def _home_of(uid: int) -> str:
         return "/"
 
 
-def base_url(era: Era, cfg: Cfg, arguments: list[str], environment: Mapping[str, str]) -> str:
+def base_url(family: VersionFamily, cfg: Cfg, arguments: list[str], environment: Mapping[str, str]) -> str:
     """Where the server should be reached on this host: its own arguments, its environment, the file, the default."""
 
     def setting(name: str, *flags: str) -> str:
@@ -103,7 +103,7 @@ def base_url(era: Era, cfg: Cfg, arguments: list[str], environment: Mapping[str,
             flag, equals, value = argument.partition("=")
             if equals and flag in flags:
                 return value
-        section, option = era.address[name]
+        section, option = family.address[name]
         variable = "AIRFLOW__%s__%s" % (section.upper(), option.upper())
         return environment.get(variable) or cfg.get(section, option) or ""
 

@@ -21,10 +21,10 @@ def warnings_of(host: Host, cfg: Cfg) -> list[str]:
 
 
 def _of_backends(host: Host, cfg: Cfg) -> Iterator[str]:
-    era = host.era
-    in_force = backends_read(era, cfg, host.environment)
-    if era.backends.get("default") in in_force:
-        if era.unset == era.backends.get("default") or era.name.startswith("1.10"):
+    family = host.family
+    in_force = backends_read(family, cfg, host.environment)
+    if family.backends.get("default") in in_force:
+        if family.unset == family.backends.get("default") or family.name.startswith("1.10"):
             yield "The backend default is in force: everybody who reaches the API may use it, without a password."
         else:
             role = public_role(host, cfg)
@@ -32,7 +32,7 @@ def _of_backends(host: Host, cfg: Cfg) -> Iterator[str]:
                 "The backend default is in force: it logs nobody in. Every caller, with the right password too, may do "
                 "what the public role may: %s." % _of_role(role)
             )
-    if era.takes_list and backends_in_file(era, cfg) == [era.backends["deny_all"]]:
+    if family.takes_list and backends_in_file(family, cfg) == [family.backends["deny_all"]]:
         yield (
             "deny_all alone does not deny all on Airflow %s: it counts as session, which lets in whoever is logged in "
             "to the user interface." % host.version
@@ -46,12 +46,12 @@ def _of_role(role: str | None) -> str:
 
 
 def _of_options(host: Host, cfg: Cfg) -> Iterator[str]:
-    if host.era.server_command == "webserver" and _is_true(host, cfg, SECTION, "enable_experimental_api"):
+    if host.family.server_command == "webserver" and _is_true(host, cfg, SECTION, "enable_experimental_api"):
         yield (
             "enable_experimental_api is on: through /api/experimental every user who can log in may trigger DAG runs, "
             "whatever the role."
         )
-    if host.era.token_path and _is_true(host, cfg, "core", "simple_auth_manager_all_admins"):
+    if host.family.token_path and _is_true(host, cfg, "core", "simple_auth_manager_all_admins"):
         yield "simple_auth_manager_all_admins is on: everybody who reaches the server is an admin, without a password."
 
 

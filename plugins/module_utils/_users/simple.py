@@ -127,7 +127,7 @@ class _Plan:
         return Intent(settings, lambda _cfg: [], self._prove if provable else None, for_the_api=True)
 
     def _prove(self, url: str) -> None:
-        refused = refused_login(self.host.era, url, (self.username, self._login), self._tls)
+        refused = refused_login(self.host.family, url, (self.username, self._login), self._tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
         self.proved = True

@@ -18,7 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos im
     path_of,
     refuse_override,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of, kerberos_backend
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import family_of, kerberos_backend
 from unit.plugins.module_utils._host.test_keytab import entry, keytab
 
 
@@ -64,12 +64,12 @@ def test_a_variable_that_names_another_keytab_is_told() -> None:
 
 
 def test_the_backend_by_either_of_its_paths() -> None:
-    era = era_of("2.11.2")
+    family = family_of("2.11.2")
     fab = "airflow.providers.fab.auth_manager.api.auth.backend.kerberos_auth"
-    assert kerberos_backend(era, [era.backends["session"], fab]) == fab
-    assert kerberos_backend(era, [era.backends["kerberos_auth"]]) == era.backends["kerberos_auth"]
-    assert kerberos_backend(era, [era.backends["session"], "mine.kerberos_auth"]) is None
-    assert kerberos_backend(era_of("3.0.6"), [era.backends["session"]]) is None
+    assert kerberos_backend(family, [family.backends["session"], fab]) == fab
+    assert kerberos_backend(family, [family.backends["kerberos_auth"]]) == family.backends["kerberos_auth"]
+    assert kerberos_backend(family, [family.backends["session"], "mine.kerberos_auth"]) is None
+    assert kerberos_backend(family_of("3.0.6"), [family.backends["session"]]) is None
 
 
 def served(tmp_path: Path, keytab: bytes | None) -> tuple[Any, Cfg, Path]:

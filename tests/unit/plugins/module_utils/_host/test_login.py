@@ -12,7 +12,7 @@ from typing import Any, Iterator
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import family_of
 
 LOGIN = ("ada", "pä$$ wörd-日本")
 JSON, HTML = "application/json", "text/html"
@@ -59,24 +59,24 @@ def server() -> Iterator[Server]:
 def test_with_the_password_in_the_request(server: Server) -> None:
     path = "/api/v1/dags"
     server.answers = {path: (200, JSON, b"{}")}
-    assert refused_login(era_of("2.11.2"), server.url, LOGIN) is None
+    assert refused_login(family_of("2.11.2"), server.url, LOGIN) is None
     credentials = base64.b64encode(":".join(LOGIN).encode()).decode()
     assert server.seen == [("GET " + path, "Basic " + credentials, b"")]
     for status in (401, 403):
         server.answers = {path: (status, "application/problem+json", b"{}")}
-        said = str(refused_login(era_of("2.11.2"), server.url, LOGIN))
+        said = str(refused_login(family_of("2.11.2"), server.url, LOGIN))
         assert "refuses the login of ada (HTTP %d): the user does not exist, the password is wrong" % status in said
     for answer in ((500, HTML, b""), (200, HTML, b""), (302, HTML, b"")):
         server.answers = {path: answer}
         with pytest.raises(AirflowError, match="cannot be proved") as error:
-            refused_login(era_of("2.11.2"), server.url, LOGIN)
+            refused_login(family_of("2.11.2"), server.url, LOGIN)
         assert LOGIN[1] not in str(error.value)
 
 
 def test_with_a_token_for_the_password(server: Server) -> None:
     given = (201, JSON, b'{"access_token": "t0ken"}')
     server.answers = {"/auth/token": given, "/api/v2/dags": (200, JSON, b"{}")}
-    assert refused_login(era_of("3.3.2"), server.url, LOGIN) is None
+    assert refused_login(family_of("3.3.2"), server.url, LOGIN) is None
     assert [(what, login) for what, login, _body in server.seen] == [
         ("POST /auth/token", None),
         ("GET /api/v2/dags", "Bearer t0ken"),
@@ -84,9 +84,11 @@ def test_with_a_token_for_the_password(server: Server) -> None:
     assert json.loads(server.seen[0][2]) == {"username": LOGIN[0], "password": LOGIN[1]}
 
     server.answers = {"/auth/token": given, "/api/v2/dags": (403, JSON, b"{}")}
-    assert "the user's role may not read DAGs" in str(refused_login(era_of("3.3.2"), server.url, LOGIN))
+    assert "the user's role may not read DAGs" in str(refused_login(family_of("3.3.2"), server.url, LOGIN))
     server.answers = {"/auth/token": (401, JSON, b'{"detail": "Invalid credentials"}')}
-    assert "/auth/token refuses the login of ada (HTTP 401)" in str(refused_login(era_of("3.3.2"), server.url, LOGIN))
+    assert "/auth/token refuses the login of ada (HTTP 401)" in str(
+        refused_login(family_of("3.3.2"), server.url, LOGIN)
+    )
     for answer in (
         (*given[:2], b"[]"),
         (*given[:2], b"{}"),
@@ -96,4 +98,4 @@ def test_with_a_token_for_the_password(server: Server) -> None:
     ):
         server.answers = {"/auth/token": answer}
         with pytest.raises(AirflowError, match="cannot be proved"):
-            refused_login(era_of("3.3.2"), server.url, LOGIN)
+            refused_login(family_of("3.3.2"), server.url, LOGIN)

@@ -12,7 +12,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     is_older_than,
     loopback_port,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import era_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import family_of
 
 FILE = "[webserver]\nbase_url = http://localhost:8080\nweb_server_host = 0.0.0.0\nweb_server_port = 8080\n"
 
@@ -40,11 +40,11 @@ def server(arguments: str, environment: dict[str, str]) -> Server:
 )
 def test_where_the_server_is(arguments: str, environment: dict[str, str], text: str, url: str) -> None:
     words = server(arguments, environment).process.arguments
-    assert base_url(era_of("2.11.2"), Cfg(text), words, environment) == url
+    assert base_url(family_of("2.11.2"), Cfg(text), words, environment) == url
 
 
 def test_a_file_alone_says_where_as_well() -> None:
-    assert base_url(era_of("3.0.6"), Cfg("[api]\nport = 9090\n"), [], {}) == "http://127.0.0.1:9090"
+    assert base_url(family_of("3.0.6"), Cfg("[api]\nport = 9090\n"), [], {}) == "http://127.0.0.1:9090"
 
 
 @pytest.mark.parametrize(
