@@ -50,7 +50,7 @@ _WEBSERVER_ADDRESS = {
 
 
 class VersionFamily(NamedTuple):
-    """A range of releases that configure and serve their REST API alike.
+    """A range of Airflow versions that configure and serve their REST API alike.
 
     What authenticates its callers stands in ``[section] option``: backends, or from 3.0 on one auth manager.
     """
@@ -59,7 +59,7 @@ class VersionFamily(NamedTuple):
     since: tuple[int, int, int]
     section: str
     option: str
-    superseded: tuple[str, ...]  # options of other eras that mean the same and must not stand beside it
+    superseded: tuple[str, ...]  # options of other families that mean the same and must not stand beside it
     takes_list: bool
     kind: str  # what that names
     unset: str  # what is in force where nothing is set
@@ -169,7 +169,7 @@ def family_of(version: str) -> VersionFamily:
     raise AirflowError("Airflow version %r is none that this collection knows (1.10 and later)." % version)
 
 
-def refuse_what_is_lacking(family: VersionFamily, version: str, options: list[str]) -> None:
+def validate_supported(family: VersionFamily, version: str, options: list[str]) -> None:
     """:raises AirflowError: if the release has nothing that one of these options of a module could set."""
     for option in options:
         if option in family.lacks:
@@ -183,9 +183,8 @@ def without_lacking(family: VersionFamily, names: list[str]) -> list[str]:
     """Short names of backends without those that only other releases have, as session before 2.3. All if none is left:
     then the error is to tell.
     """
-    elsewhere = {name for other in VERSION_FAMILIES if other.kind == family.kind for name in other.backends} - set(
-        family.backends
-    )
+    everywhere = {name for other in VERSION_FAMILIES if other.kind == family.kind for name in other.backends}
+    elsewhere = everywhere - set(family.backends)
     return [name for name in names if name.strip() not in elsewhere] or names
 
 

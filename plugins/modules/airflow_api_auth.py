@@ -244,11 +244,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
-    Outcome,
+    ChangeResult,
     converge,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
@@ -262,9 +262,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     backends_read,
     backends_setting,
     kerberos_backend,
-    refuse_what_is_lacking,
     refuses_passwords,
     split_backends,
+    validate_supported,
     without_lacking,
 )
 
@@ -281,24 +281,24 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = {**module.params, **taken}
     settings: list[Setting] = []
 
-    def intent_for(host: Host) -> Intent:
+    def desired_for(host: Host) -> DesiredState:
         settings[:] = _settings(host, parameters, module.warn)
-        return _intent(host, settings, parameters, module.warn)
+        return _desired(host, settings, parameters, module.warn)
 
     try:
-        outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
+        change = converge(parameters, desired_for, module.check_mode, module.backup_local, module.warn)
     except _PassedOver as error:
         return {"changed": False, "skipped": True, "skip_reason": str(error), "msg": str(error)}
-    host, family = outcome.host, outcome.host.family
-    for warning in [*warnings_of(host, outcome.after), *_warnings(outcome, settings, parameters["service"] or [])]:
+    host, family = change.host, change.host.family
+    for warning in [*warnings_of(host, change.after), *_warnings(change, settings, parameters["service"] or [])]:
         module.warn(warning)
     beats = backends_override(family, host.environment)
-    before, after = shown(outcome.before, outcome.after, settings)
+    before, after = shown(change.before, change.after, settings)
     return {
-        **outcome.result(),
-        "before": backends_in_file(family, outcome.before),
-        "after": backends_in_file(family, outcome.after),
-        "in_force": backends_read(family, outcome.after, host.environment) if outcome.current else None,
+        **change.result(),
+        "before": backends_in_file(family, change.before),
+        "after": backends_in_file(family, change.after),
+        "in_force": backends_read(family, change.after, host.environment) if change.is_current else None,
         "section": family.section,
         "option": family.option,
         "overridden_by": beats.variable if beats else None,
@@ -306,15 +306,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def _warnings(outcome: Outcome, settings: list[Setting], services: list[str]) -> list[str]:
+def _warnings(change: ChangeResult, settings: list[Setting], services: list[str]) -> list[str]:
     found = []
     for setting in settings:
-        for variable in ignored_variables(setting, outcome.host.environment):
+        for variable in ignored_variables(setting, change.host.environment):
             found.append(
                 "%s in the environment of %s does nothing: Airflow reads such a variable for secret options only."
-                % (variable, outcome.host.environment_of)
+                % (variable, change.host.environment_of)
             )
-        if setting.option == "jwt_secret" and outcome.changed and len(services) < 2:
+        if setting.option == "jwt_secret" and change.changed and len(services) < 2:
             found.append(
                 "The scheduler, the DAG processor and the triggerer read jwt_secret too. Restart them as well: service "
                 "takes several names."
@@ -333,7 +333,7 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
     if not given:
         raise AirflowError("Nothing to set: give backends, auth_manager or another of %s." % ", ".join(_WISHES[2:]))
     if parameters["unsupported"] == "fail":
-        refuse_what_is_lacking(family, version, given)
+        validate_supported(family, version, given)
     elif all(name in family.lacks for name in given):
         raise _PassedOver("%s: %s. This host was passed over." % (", ".join(given), family.lacks[given[0]] % version))
     wanted = {name: parameters[name] for name in given if name not in family.lacks}
@@ -353,9 +353,9 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
     if "options" in wanted:
         settings += _section(host, SECTION, wanted["options"], warn)
     if "kerberos" in wanted:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import refuse_override
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import validate_keytab_variable
 
-        refuse_override(host, wanted["kerberos"])
+        validate_keytab_variable(host, wanted["kerberos"])
         settings += _section(host, KERBEROS, wanted["kerberos"], warn)
     return settings
 
@@ -366,14 +366,16 @@ def _section(host: Host, section: str, options: dict[str, Any], warn: Callable[[
     return section_options(host, section, options, warn)
 
 
-def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], warn: Callable[[str], None]) -> Intent:
+def _desired(
+    host: Host, settings: list[Setting], parameters: dict[str, Any], warn: Callable[[str], None]
+) -> DesiredState:
     family = host.family
 
     def new_backends(cfg: Cfg) -> list[str]:
         wanted = next((split_backends(setting.value) for setting in settings if setting.option == family.option), [])
         return [path for path in wanted if path not in backends_in_file(family, cfg)]
 
-    def prove(url: str) -> None:
+    def verify(url: str) -> None:
         from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
         tls = Tls(parameters["validate_certs"], parameters["ca_path"])
@@ -394,8 +396,8 @@ def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], war
 
             check_keytab(host, after, backend if to_do else None, warn)
 
-    proof = prove if parameters["username"] else None
-    return Intent(settings, new_backends, proof, for_the_api=True, check=check)
+    verification = verify if parameters["username"] else None
+    return DesiredState(settings, new_backends, verification, for_the_api=True, check=check)
 
 
 def main() -> None:

@@ -203,14 +203,14 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    found = inspect(discover(module.params), module.params, module.warn)
-    host, cfg, family = found.host, found.cfg, found.host.family
+    current = inspect(discover(module.params), module.params, module.warn)
+    host, cfg, family = current.host, current.cfg, current.host.family
     tls = Tls(module.params["validate_certs"], module.params["ca_path"])
     beats = backends_override(family, host.environment)
     configured = split_backends(beats.value) if beats else backends_in_file(family, cfg)
     effective = backends_read(family, cfg, host.environment)
-    in_force = effective if found.current else None
-    health = found.healths[0]()
+    in_force = effective if current.is_current else None
+    health = current.healths[0]()
     return {
         "changed": False,
         "airflow_version": host.version,
@@ -222,15 +222,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "overridden_by": beats.variable if beats else None,
         "effective": effective,
         "in_force": in_force,
-        "restart_pending": found.restart_reason is not None if found.told else None,
-        "restart_reason": found.restart_reason,
+        "restart_pending": current.restart_reason is not None if current.is_known else None,
+        "restart_reason": current.restart_reason,
         "takes_passwords": takes_passwords(family, in_force) if in_force else None,
-        "open_to_everybody": open_to_everybody(family, found.url, tls) if health.state == "healthy" else None,
+        "open_to_everybody": open_to_everybody(family, current.url, tls) if health.state == "healthy" else None,
         "public_role": public_role(host, cfg),
         "server": {
             "pid": host.server.process.pid,
             "started": moment(host.server.process.started),
-            "url": found.url,
+            "url": current.url,
             "health": health.state,
         }
         if host.server

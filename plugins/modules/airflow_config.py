@@ -160,7 +160,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge 
     converge,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import all_options
@@ -174,7 +174,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         raise AirflowError("settings is empty. Name at least one section with an option.")
     settings: list[Setting] = []
 
-    def intent_for(host: Host) -> Intent:
+    def desired_for(host: Host) -> DesiredState:
         settings[:] = all_options(host, parameters["settings"], module.warn)
 
         def new_backends(cfg: Cfg) -> list[str]:
@@ -182,19 +182,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             after = backends_in_file(host.family, edit(cfg, settings))
             return [path for path in after if path not in backends_in_file(host.family, cfg)]
 
-        return Intent(settings, new_backends, prove=None, for_the_api=False)
+        return DesiredState(settings, new_backends, verify=None, for_the_api=False)
 
-    outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
-    before, after = shown(outcome.before, outcome.after, settings)
-    path = outcome.host.path
+    change = converge(parameters, desired_for, module.check_mode, module.backup_local, module.warn)
+    before, after = shown(change.before, change.after, settings)
+    path = change.host.path
     return {
-        **outcome.result(),
-        "settings": [_told(setting, outcome.before, outcome.after) for setting in settings],
+        **change.result(),
+        "settings": [_reported(setting, change.before, change.after) for setting in settings],
         "diff": {"before_header": path, "after_header": path, "before": before, "after": after},
     }
 
 
-def _told(setting: Setting, before: Cfg, after: Cfg) -> dict[str, Any]:
+def _reported(setting: Setting, before: Cfg, after: Cfg) -> dict[str, Any]:
     was, now = (cfg.own(setting.section, setting.option) for cfg in (before, after))
     return {
         "section": setting.section,

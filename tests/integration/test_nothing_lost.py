@@ -24,9 +24,9 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import apply_edits
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import Outcome, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import ChangeResult, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
@@ -111,7 +111,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
-def run(home: Path, backends: list[str], **options: Any) -> Outcome:
+def run(home: Path, backends: list[str], **options: Any) -> ChangeResult:
     """What the module does, in this process."""
     parameters: dict[str, Any] = {
         "path": None,
@@ -131,8 +131,8 @@ def run(home: Path, backends: list[str], **options: Any) -> Outcome:
         **options,
     }
     settings = [backends_setting(family_of(VERSION), VERSION, backends)]
-    intent = Intent(settings, lambda _cfg: [], None, for_the_api=True)
-    return converge(parameters, lambda _host: intent, False, lambda path: path, lambda _text: None)
+    desired = DesiredState(settings, lambda _cfg: [], None, for_the_api=True)
+    return converge(parameters, lambda _host: desired, False, lambda path: path, lambda _text: None)
 
 
 def test_a_whole_transaction_that_is_killed(home: Path) -> None:
@@ -155,11 +155,11 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
         text = cfg.read_text()
         assert text in (texts[tuple(wanted)], texts[tuple(other)])
         found["new" if text == texts[tuple(wanted)] else "old"] += 1
-        outcome = run(home, wanted)
-        found["restarted again"] += outcome.restarted
+        change = run(home, wanted)
+        found["restarted again"] += change.restarted
         assert cfg.read_text() == texts[tuple(wanted)]
         again = run(home, wanted)
-        assert (again.changed, again.current) == (False, True)
+        assert (again.changed, again.is_current) == (False, True)
         port = Cfg(text).get("webserver", "web_server_port")
         assert health.ask_health(f"http://127.0.0.1:{port}/health", 5).state == "healthy"
         wanted, other = other, wanted

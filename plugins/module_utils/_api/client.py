@@ -303,13 +303,13 @@ class Api(Caller):
         """What Airflow says of its scheduler: "healthy" or "unhealthy"."""
         return self.health()["scheduler"]
 
-    def prove_login(self) -> None:
+    def verify_login(self) -> None:
         """Make a call that needs a login, and permission to look at DAGs."""
-        self._ask(self.proof_path, self.dialect.proof[1])
+        self._ask(self.login_check_path, self.dialect.login_check[1])
 
-    def proof_path(self) -> str:
+    def login_check_path(self) -> str:
         """The path of that call."""
-        return self.dialect.prefix + self.dialect.proof[0]
+        return self.dialect.prefix + self.dialect.login_check[0]
 
     def dag_path(self, dag_id: str) -> str:
         """The path of the DAG in this API."""

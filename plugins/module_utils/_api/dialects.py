@@ -38,7 +38,7 @@ class Dialect(NamedTuple):
     login: str  # which one of Logins
     prefix: str
     health: str
-    proof: tuple[str, str]  # a path that takes a login and no permission on a certain DAG, and the key of its answer
+    login_check: tuple[str, str]  # a path that takes a login, for whichever DAG, and the key of its answer
     dag: str
     set_paused: Callable[[bool], Request]
     runs: str
@@ -133,7 +133,7 @@ V1 = Dialect(
     login="basic",
     prefix="/api/v1",
     health="/api/v1/health",
-    proof=("/dags?limit=1", "dags"),
+    login_check=("/dags?limit=1", "dags"),
     dag="/dags/{dag}",
     set_paused=_patch_paused,
     runs="/dags/{dag}/dagRuns",
@@ -176,7 +176,7 @@ EXPERIMENTAL = V1._replace(
     releases="Airflow 1.10",
     prefix="/api/experimental",
     health="/health",
-    proof=("/test", "status"),
+    login_check=("/test", "status"),
     dag="/dags/{dag}/paused",
     set_paused=_get_paused,
     runs="/dags/{dag}/dag_runs",

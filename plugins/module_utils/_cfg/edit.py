@@ -73,12 +73,12 @@ def _without(cfg: Cfg, section: str, name: str) -> Cfg:
     option = cfg.own(section, name)
     if option is None:
         return cfg
-    _refuse_swallowed_options(cfg, option)
+    _validate_lines(cfg, option)
     return Cfg(_spliced(cfg, option.start, option.end, _kept_comments(cfg, option)), cfg.path)
 
 
 def _replaced(cfg: Cfg, option: Option, value: str) -> str:
-    _refuse_swallowed_options(cfg, option)
+    _validate_lines(cfg, option)
     line = _line_at(cfg, option.start)
     before = line.content[: line.content.index(option.name) + len(option.name)]
     separator = OPTION.match(line.content).group("separator")  # type: ignore[union-attr]
@@ -134,7 +134,7 @@ def _place(cfg: Cfg, section: str, name: str) -> tuple[int, str]:
     return index, next((line.indent for line in map(_line, cfg.lines[index:]) if line.content), "")
 
 
-def _refuse_swallowed_options(cfg: Cfg, option: Option) -> None:
+def _validate_lines(cfg: Cfg, option: Option) -> None:
     for index in range(option.start + 1, option.end):
         if re.match(_LOOKS_LIKE_OPTION, _line_at(cfg, index).content):
             raise CfgError(

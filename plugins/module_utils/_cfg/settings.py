@@ -94,7 +94,7 @@ def ignored_variables(setting: Setting, environment: Mapping[str, str]) -> list[
     return [name + suffix for name in names for suffix in ("_CMD", "_SECRET") if name + suffix in environment]
 
 
-def refuse_overrides(
+def validate_overrides(
     settings: list[Setting], environment: Mapping[str, str], source: str, outcome: str = " Nothing was changed."
 ) -> None:
     """See that nothing beats the file.

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit, refuse_overrides
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit, validate_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import Found, inspect, tls_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, inspect, tls_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
@@ -42,7 +42,7 @@ CONVERGE_RULES: dict[str, Any] = {
 }
 
 
-class Outcome(NamedTuple):
+class ChangeResult(NamedTuple):
     host: Host
     before: Cfg
     after: Cfg
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
     restarted: bool
     restart_pending: bool
     restart_reason: str | None
-    current: bool  # whether the running server has read ``after``
+    is_current: bool  # whether the running server has read ``after``
     backup_file: str | None
 
     def result(self) -> dict[str, Any]:
@@ -71,15 +71,15 @@ class Outcome(NamedTuple):
 
 def converge(
     parameters: Mapping[str, Any],
-    intent_for: Callable[[Host], Intent],
+    desired_for: Callable[[Host], DesiredState],
     check_mode: bool,
     backup: Callable[[str], str],
     warn: Callable[[str], None],
-) -> Outcome:
-    """Edit, restart, wait for health and prove, as far as each is needed; in check mode only say what would be.
+) -> ChangeResult:
+    """Edit, restart, wait for health and verify, as far as each is needed; in check mode only say what would be.
 
     :param parameters: the task's, of which those of HOST_ARGUMENTS and CONVERGE_ARGUMENTS are used.
-    :param intent_for: what the task wants of this host; raises AirflowError if it wants what cannot be.
+    :param desired_for: what the task wants of this host; raises AirflowError if it wants what cannot be.
     :param backup: copies the file at a path and returns the copy's path.
     :raises AirflowError: if something is in the way, in which case nothing is changed or everything is put back.
     """
@@ -87,50 +87,50 @@ def converge(
         raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
     host = discover(parameters)
     if check_mode:
-        return _converge(host, intent_for(host), parameters, True, backup, warn)
+        return _converge(host, desired_for(host), parameters, True, backup, warn)
     with locked(host.real_path, timeout=2 * parameters["health_timeout"]) as waited, uninterrupted():
         if waited:
             host = discover(parameters)
-        return _converge(host, intent_for(host), parameters, False, backup, warn)
+        return _converge(host, desired_for(host), parameters, False, backup, warn)
 
 
 def _converge(
     host: Host,
-    intent: Intent,
+    desired: DesiredState,
     parameters: Mapping[str, Any],
     check_mode: bool,
     backup: Callable[[str], str],
     warn: Callable[[str], None],
-) -> Outcome:
-    found = inspect(host, parameters, warn)
-    before = found.cfg
-    refuse_overrides(
-        intent.settings,
+) -> ChangeResult:
+    current = inspect(host, parameters, warn)
+    before = current.cfg
+    validate_overrides(
+        desired.settings,
         host.environment,
         host.environment_of,
     )
-    after = edit(before, intent.settings)
+    after = edit(before, desired.settings)
     edited = after is not before
-    reason = "airflow.cfg changes" if edited else found.restart_reason
+    reason = "airflow.cfg changes" if edited else current.restart_reason
     if parameters["restart"] == "always":
         reason = reason or "restart is always"
     restart = reason is not None and parameters["restart"] != "never"
-    if intent.for_the_api and host.bystanders:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import refuse_bystanders
+    if desired.for_the_api and host.bystanders:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import validate_bystanders
 
-        refuse_bystanders(parameters, host)
+        validate_bystanders(parameters, host)
     for server in host.bystanders if restart else []:
         warn("%s keeps its old configuration: it is not among the services that are restarted." % str(server))
-    intent.check(after, edited or restart)
+    desired.check(after, edited or restart)
     if edited or restart:
         from ansible_collections.fleetops.airflow.plugins.module_utils._change.prepare import check_imports
 
-        check_imports(host, intent, before, warn)
+        check_imports(host, desired, before, warn)
     restarter = None
     if restart:
         from ansible_collections.fleetops.airflow.plugins.module_utils._change.prepare import restarter_of
 
-        restarter = restarter_of(found, after, intent, parameters, str(reason))
+        restarter = restarter_of(current, after, desired, parameters, str(reason))
     elif host.server and parameters["service"] and not host.service_names & set(parameters["service"]):
         from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
 
@@ -142,15 +142,15 @@ def _converge(
 
         change(
             host.real_path,
-            old=found.data,
+            old=current.data,
             new=after.text.encode("utf-8"),
             take_effect=restarter or _nothing,
             rollback=parameters["rollback"],
             backup=lambda: backups.append(backup(host.real_path)) if parameters["backup"] else None,
         )
     elif not edited and not restart and parameters["restart"] != "never":
-        _prove(found, intent, parameters)
-    return Outcome(
+        _verify(current, desired, parameters)
+    return ChangeResult(
         host=host,
         before=before,
         after=after,
@@ -158,22 +158,22 @@ def _converge(
         restarted=restart,
         restart_pending=reason is not None and not restart,
         restart_reason=reason,
-        current=restart or (found.current and not edited),
+        is_current=restart or (current.is_current and not edited),
         backup_file=backups[0] if backups else None,
     )
 
 
-def _prove(found: Found, intent: Intent, parameters: Mapping[str, Any]) -> None:
+def _verify(current: CurrentState, desired: DesiredState, parameters: Mapping[str, Any]) -> None:
     """That nothing has to be changed is not enough: a run that was killed may have left a server that cannot start.
 
-    :raises AirflowError: if the server does not become healthy, or what the task wants proved is not so.
+    :raises AirflowError: if the server does not become healthy, or what the task wants verified is not so.
     """
-    if parameters["url"] or found.host.servers:
-        for address, answer in zip(found.addresses, found.healths):
+    if parameters["url"] or current.host.servers:
+        for address, answer in zip(current.addresses, current.healths):
             if answer().state != "healthy":
                 await_healthy(address.health_url, parameters["health_timeout"], tls_of(parameters))
-    if intent.prove:
-        intent.prove(found.url)
+    if desired.verify:
+        desired.verify(current.url)
 
 
 def _nothing() -> None:

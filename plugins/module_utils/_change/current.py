@@ -22,7 +22,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
 )
 
 
-class Found(NamedTuple):
+class CurrentState(NamedTuple):
     """The file and the running server, before anything is done."""
 
     host: Host
@@ -32,15 +32,15 @@ class Found(NamedTuple):
     healths: list[Callable[[], health.Health]]  # their answers to a question that has been sent already
     url: str  # base URL, without a slash at its end
     restart_reason: str | None  # why the running server does not do what the file says
-    told: bool  # whether that could be told
+    is_known: bool  # whether that could be determined
 
     @property
-    def current(self) -> bool:
+    def is_current(self) -> bool:
         """Whether a running server is known to have read the file as it is."""
-        return self.told and self.restart_reason is None and self.host.server is not None
+        return self.is_known and self.restart_reason is None and self.host.server is not None
 
 
-def inspect(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], None]) -> Found:
+def inspect(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], None]) -> CurrentState:
     """Look at the file and at the running server, without starting a program.
 
     :param parameters: the task's, of which those of HOST_ARGUMENTS are used.
@@ -52,11 +52,11 @@ def inspect(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], Non
     tls = tls_of(parameters)
     healths = [health.begin(address.health_url, health.PATIENCE, tls) for address in addresses]
     url = _url(host, cfg, parameters)
-    untold: list[str] = []
-    reason = _restart_reason(host, url, untold.append)
-    for why in untold:
+    unknown: list[str] = []
+    reason = _restart_reason(host, url, unknown.append)
+    for why in unknown:
         warn(why)
-    return Found(host, data, cfg, addresses, healths, url, reason, not untold)
+    return CurrentState(host, data, cfg, addresses, healths, url, reason, not unknown)
 
 
 def _url(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> str:
@@ -75,10 +75,10 @@ def _read(host: Host) -> bytes:
         raise AirflowError("%s cannot be read: %s." % (host.path, error.strerror)) from None
 
 
-def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str | None:
+def _restart_reason(host: Host, url: str, report_unknown: Callable[[str], None]) -> str | None:
     """Why the running server does not do what the file says. None if it does.
 
-    :param untold: told why, if that cannot be told.
+    :param report_unknown: called with why, if that cannot be determined.
     :raises AirflowError: if the server at ``url`` reads another file.
     """
     if not host.serves:
@@ -102,7 +102,7 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
     if host.server:
         changed = os.stat(host.real_path).st_mtime
         if changed > time.time():
-            untold(
+            report_unknown(
                 "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
                 % (host.path, moment(changed))
             )
@@ -113,9 +113,11 @@ def _restart_reason(host: Host, url: str, untold: Callable[[str], None]) -> str 
                 moment(changed),
             )
     elif not port:
-        untold("The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path))
+        report_unknown(
+            "The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path)
+        )
     elif proc.is_listened_on(port):
-        untold(
+        report_unknown(
             "What listens on port %d (%s) could not be seen to be the server that reads %s, so whether it has read it "
             "as it is now cannot be told. Run the task with become: true if you do not."
             % (port, ", ".join("pid %d" % stranger.pid for stranger in strangers) or "another user's", host.path)

@@ -57,14 +57,14 @@ def discover(parameters: Mapping[str, Any]) -> Host:
     if services and not server:
         from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import (
             definition_of,
-            refuse_other_file,
             service_named,
+            validate_file_of,
         )
 
         kind, real_path = parameters["service_manager"], os.path.realpath(given or "")
         named = [service_named(name, kind, real_path) for name in services]
         for known in named:
-            refuse_other_file(known, servers, given)
+            validate_file_of(known, servers, given)
         definitions = [definition_of(known) for known in named]
         service = next((one for one in definitions if set(one.arguments) & set(SERVER_COMMANDS)), definitions[0])
     path = given or (server.cfg_path if server else _path_of(service))

@@ -11,8 +11,8 @@ from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import Found, addresses_of, tls_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, addresses_of, tls_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
@@ -38,12 +38,12 @@ for name in names:
 """
 
 
-def check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], None]) -> None:
+def check_imports(host: Host, desired: DesiredState, cfg: Cfg, warn: Callable[[str], None]) -> None:
     """Have Airflow's own interpreter import the backends, as the server's user and in its environment.
 
     :raises AirflowError: if one cannot be imported: with it the server would not start.
     """
-    names = intent.imports(cfg)
+    names = desired.imports(cfg)
     if not names:
         return
     if not host.interpreter:
@@ -52,7 +52,7 @@ def check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], No
     done = run_python(host, ["-c", _IMPORT_CHECK, host.family.kind, *names])
     if done.status != 0:
         said = done.last_line
-        for secret in _secrets(host, cfg, intent.settings):
+        for secret in _secrets(host, cfg, desired.settings):
             said = said.replace(secret, HIDDEN)
         raise AirflowError(
             "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
@@ -61,10 +61,12 @@ def check_imports(host: Host, intent: Intent, cfg: Cfg, warn: Callable[[str], No
         )
 
 
-def restarter_of(found: Found, after: Cfg, intent: Intent, parameters: Mapping[str, Any], reason: str) -> Restart:
+def restarter_of(
+    current: CurrentState, after: Cfg, desired: DesiredState, parameters: Mapping[str, Any], reason: str
+) -> Restart:
     """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
-    host = found.host
-    for address, ask in zip(found.addresses, found.healths):
+    host = current.host
+    for address, ask in zip(current.addresses, current.healths):
         health = ask()
         if health.state == "foreign":
             raise AirflowError(
@@ -85,12 +87,12 @@ def restarter_of(found: Found, after: Cfg, intent: Intent, parameters: Mapping[s
         home=host.home,
         cfg_path=host.real_path,
         new=new,
-        old=found.addresses,
+        old=current.addresses,
         timeout=parameters["health_timeout"],
         tls=tls_of(parameters),
-        settings=intent.settings,
-        prove=functools.partial(intent.prove, new[0].base_url) if intent.prove and new else None,
-        secrets=_secrets(host, found.cfg, intent.settings),
+        settings=desired.settings,
+        verify=functools.partial(desired.verify, new[0].base_url) if desired.verify and new else None,
+        secrets=_secrets(host, current.cfg, desired.settings),
     )
 
 

@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Callable
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, refuse_overrides
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, validate_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
@@ -38,7 +38,7 @@ class Restart:
     :param new: where the servers of the API are with the changed file, and ``old`` where they were: the change may move
         them. Both empty where none of the services is one.
     :param settings: what the new server has to read in the file: its environment may be another one than before.
-    :param prove: a last check with the healthy server; raises AirflowError if it fails.
+    :param verify: a last check with the healthy server; raises AirflowError if it fails.
     :param secrets: values that must not appear when the server's log is quoted.
     """
 
@@ -53,7 +53,7 @@ class Restart:
         timeout: float,
         tls: health.Tls,
         settings: list[Setting],
-        prove: Callable[[], None] | None,
+        verify: Callable[[], None] | None,
         secrets: list[str],
     ) -> None:
         self._managers = managers
@@ -63,7 +63,7 @@ class Restart:
         self._timeout = timeout
         self._tls = tls
         self._settings = settings
-        self._prove = prove
+        self._verify = verify
         self._secrets = secrets
         self._calls = 0
         self._outputs = {path for server in servers for path in proc.regular_outputs(server.process.pid)}
@@ -88,9 +88,9 @@ class Restart:
         except AirflowError as error:
             raise AirflowError("%s %s" % (error, self._last_words(sizes))) from None
         if self._calls == 1:  # nobody said that the environment and the login are good for the old file as well
-            self._refuse_overrides(begun)
-            if self._prove:
-                self._prove()
+            self._validate_overrides(begun)
+            if self._verify:
+                self._verify()
 
     def _stop_and_start(self) -> None:
         old = self._serving()
@@ -147,21 +147,21 @@ class Restart:
 
         # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
         timeout = self._timeout if self._calls == 1 else max(self._timeout, _RECOVERY)
-        await_healthy(address.health_url, timeout, self._tls, objection, self._refuse_failure)
+        await_healthy(address.health_url, timeout, self._tls, objection, self._validate_running)
 
-    def _refuse_overrides(self, begun: float) -> None:
+    def _validate_overrides(self, begun: float) -> None:
         for server in running_servers():
             if server.cfg_path == self._cfg_path and not is_older_than(server, begun):
                 source = "the restarted server (pid %d)" % server.process.pid
-                refuse_overrides(self._settings, server.environment, source, outcome="")
+                validate_overrides(self._settings, server.environment, source, outcome="")
 
     def _await_steadiness(self, begun: float) -> None:
         """Services without an address show only by staying that they could read the file."""
         while time.time() < begun + _STEADY:
-            self._refuse_failure()
+            self._validate_running()
             time.sleep(0.2)
 
-    def _refuse_failure(self) -> None:
+    def _validate_running(self) -> None:
         for manager in self._managers:
             given_up = manager.failure()
             if given_up:

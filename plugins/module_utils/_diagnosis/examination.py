@@ -51,11 +51,11 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
     try:
         found["health"] = api.health()
         if server.generation is not None:
-            found["anonymous"] = _is_open(api.stranger, api.proof_path())
+            found["anonymous"] = _is_open(api.stranger, api.login_check_path())
     except CallFailed as failure:
         return explain(api, _NO_DAG, failure)
     try:
-        api.prove_login()
+        api.verify_login()
         # Where everybody is let in, whether this login is a good one does not show.
         found["login_accepted"] = None if api.logins is NOBODY or found["anonymous"] else True
     except CallFailed as failure:

@@ -52,7 +52,7 @@ def keytab_of(host: Host, cfg: Cfg) -> Keytab:
     return Keytab(value, "file") if value else Keytab("airflow.keytab", "default")
 
 
-def refuse_override(host: Host, wanted: Mapping[str, Any]) -> None:
+def validate_keytab_variable(host: Host, wanted: Mapping[str, Any]) -> None:
     """:raises AirflowError: if the server's environment names another keytab than the task does."""
     given = host.environment.get(_VARIABLE)
     if given is not None and wanted.get("keytab") and _path(given) != _path(str(wanted["keytab"])):

@@ -48,7 +48,7 @@ def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
     return managers
 
 
-def refuse_bystanders(parameters: Mapping[str, Any], host: Host) -> None:
+def validate_bystanders(parameters: Mapping[str, Any], host: Host) -> None:
     """:raises AirflowError: if servers read this file, and the task names only services that are none of them."""
     if host.bystanders and not host.servers and not parameters["restart_command"]:
         first = host.bystanders[0]
@@ -62,7 +62,7 @@ def _is_another(server: Server, actual: Service | None, services: list[str]) -> 
     )
 
 
-def refuse_other_file(service: Service, servers: list[Server], path: str | None) -> None:
+def validate_file_of(service: Service, servers: list[Server], path: str | None) -> None:
     for server in servers:
         if path and is_server_of(server, service):
             raise AirflowError(

@@ -15,7 +15,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Intent
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
@@ -45,14 +45,14 @@ def converge_user(
     """
     plans: list[_Plan] = []
 
-    def intent_for(host: Host) -> Intent:
+    def desired_for(host: Host) -> DesiredState:
         plans[:] = [_Plan(host, parameters)]
         if not check_mode:
             plans[0].write()
-        return plans[0].intent(check_mode)
+        return plans[0].desired(check_mode)
 
     try:
-        outcome = converge(parameters, intent_for, check_mode, backup, warn)
+        change = converge(parameters, desired_for, check_mode, backup, warn)
     except AirflowError:
         for plan in plans if not check_mode else []:
             with locked(plan.host.real_path, timeout=parameters["health_timeout"]):
@@ -60,13 +60,13 @@ def converge_user(
         raise
     plan = plans[0]
     return {
-        **{name: value for name, value in outcome.result().items() if name.startswith(("restart", "backup", "rolled"))},
-        "changed": outcome.changed or plan.password_changes,
+        **{name: value for name, value in change.result().items() if name.startswith(("restart", "backup", "rolled"))},
+        "changed": change.changed or plan.password_changes,
         "created": plan.role is not None and plan.before is None,
         "removed": plan.role is None and plan.before is not None,
         "password_changed": plan.password_changes and plan.before is not None and plan.role is not None,
         "details_changed": ["roles"] if plan.before and plan.role and plan.before != plan.role else [],
-        "login_proved": plan.proved,
+        "login_proved": plan.verified,
         "diff": plan.diff(),
     }
 
@@ -85,7 +85,7 @@ class _Plan:
         self.before = self.users.get(self.username)
         self.role: str | None = None
         self.password: str | None = None
-        self.proved = False
+        self.verified = False
         self._tls = health.Tls(parameters["validate_certs"], parameters["ca_path"])
         self._login = parameters["password"]
         if parameters["state"] == "present":
@@ -118,19 +118,19 @@ class _Plan:
         if self.password_changes:
             write_password(self.path, self.username, self.old_password, os.stat(self.host.real_path))
 
-    def intent(self, check_mode: bool) -> Intent:
+    def desired(self, check_mode: bool) -> DesiredState:
         users = {name: role for name, role in self.users.items() if name != self.username or self.role}
         if self.role:
             users[self.username] = self.role
         settings = [users_setting(users)] if users != self.users else []
-        provable = self._login and self.role and not (check_mode and self.password_changes)
-        return Intent(settings, lambda _cfg: [], self._prove if provable else None, for_the_api=True)
+        verifiable = self._login and self.role and not (check_mode and self.password_changes)
+        return DesiredState(settings, lambda _cfg: [], self._verify if verifiable else None, for_the_api=True)
 
-    def _prove(self, url: str) -> None:
+    def _verify(self, url: str) -> None:
         refused = refused_login(self.host.family, url, (self.username, self._login), self._tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
-        self.proved = True
+        self.verified = True
 
     def diff(self) -> dict[str, str]:
         password = HIDDEN + " (new)" * self.password_changes

@@ -69,7 +69,7 @@ def look(api: Api, asked: Question, at: float) -> Look:
     if not asked.with_login:
         return seen
     try:
-        api.prove_login()
+        api.verify_login()
         return _listed(api, asked, seen) if api.dialect.has_tasks else seen
     except CallFailed as failure:
         if not _is_refusal(failure):

@@ -12,11 +12,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     backends_setting,
     effective_backends,
     family_of,
-    refuse_what_is_lacking,
     refuses_passwords,
     same_backends,
     split_backends,
     takes_passwords,
+    validate_supported,
 )
 
 BASIC = "airflow.api.auth.backend.basic_auth"
@@ -79,12 +79,12 @@ def test_short_names_are_those_of_the_release() -> None:
 
 
 def test_what_a_release_has_no_place_for() -> None:
-    refuse_what_is_lacking(family_of("2.11.2"), "2.11.2", ["backends"])
-    refuse_what_is_lacking(family_of("3.0.6"), "3.0.6", ["auth_manager", "jwt_secret"])
+    validate_supported(family_of("2.11.2"), "2.11.2", ["backends"])
+    validate_supported(family_of("3.0.6"), "3.0.6", ["auth_manager", "jwt_secret"])
     with pytest.raises(AirflowError, match=r"backends is given, .* Airflow 3.0.6 has no API authentication backends"):
-        refuse_what_is_lacking(family_of("3.0.6"), "3.0.6", ["auth_manager", "backends"])
+        validate_supported(family_of("3.0.6"), "3.0.6", ["auth_manager", "backends"])
     with pytest.raises(AirflowError, match=r"The API of Airflow 2.2.5 takes no tokens .* unsupported: skip"):
-        refuse_what_is_lacking(family_of("2.2.5"), "2.2.5", ["jwt_secret"])
+        validate_supported(family_of("2.2.5"), "2.2.5", ["jwt_secret"])
 
 
 @pytest.mark.parametrize(

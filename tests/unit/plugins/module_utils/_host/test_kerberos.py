@@ -16,7 +16,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos im
     check,
     keytab_of,
     path_of,
-    refuse_override,
+    validate_keytab_variable,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import family_of, kerberos_backend
 from unit.plugins.module_utils._host.test_keytab import entry, keytab
@@ -56,11 +56,11 @@ def test_the_file_in_its_name(name: str, path: str | None) -> None:
 
 def test_a_variable_that_names_another_keytab_is_told() -> None:
     with pytest.raises(AirflowError, match=r"KRB5_KTNAME=FILE:/b in the environment of the server \(pid 7\)") as caught:
-        refuse_override(host(KRB5_KTNAME="FILE:/b"), {"keytab": "/a"})
+        validate_keytab_variable(host(KRB5_KTNAME="FILE:/b"), {"keytab": "/a"})
     assert caught.value.details == {"overridden_by": "KRB5_KTNAME"}
-    refuse_override(host(KRB5_KTNAME="FILE:/a"), {"keytab": "/a"})
-    refuse_override(host(KRB5_KTNAME="FILE:/b"), {"ccache": "/c"})
-    refuse_override(host(), {"keytab": "/a"})
+    validate_keytab_variable(host(KRB5_KTNAME="FILE:/a"), {"keytab": "/a"})
+    validate_keytab_variable(host(KRB5_KTNAME="FILE:/b"), {"ccache": "/c"})
+    validate_keytab_variable(host(), {"keytab": "/a"})
 
 
 def test_the_backend_by_either_of_its_paths() -> None:
