@@ -12,7 +12,7 @@ from typing import Any, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import TOKEN_PATH
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, Dialect
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy, TransportError
 
 # An error of the server itself may be a database that was locked, but is more often one that stays.
 _MOST_PAUSES_AT_500 = 2
@@ -30,7 +30,7 @@ class CallFailed(Exception):
         method: str,
         path: str,
         answer: Answer | None = None,
-        trouble: NoAnswer | None = None,
+        trouble: TransportError | None = None,
         dialect: Dialect = V1,
     ) -> None:
         super().__init__(f"{method} {path}: {trouble if answer is None else answer.status}")
@@ -84,13 +84,13 @@ class CallFailed(Exception):
             return self.trouble is None or not self.trouble.nothing_sent
         return self.answer.status >= 500
 
-    def another_try(self, patience: Patience) -> bool:
+    def try_again(self, retry_policy: RetryPolicy) -> bool:
         """Wait, if trying again in a while makes sense; return whether it does."""
         if self.answer is None:
-            return (self.trouble is None or self.trouble.passing) and patience.pause()
+            return (self.trouble is None or self.trouble.passing) and retry_policy.pause()
         if self.answer.status == 500:
-            return patience.pause(most=_MOST_PAUSES_AT_500)
-        return self.answer.passing and patience.pause(self.answer.retry_after)
+            return retry_policy.pause(most=_MOST_PAUSES_AT_500)
+        return self.answer.passing and retry_policy.pause(self.answer.retry_after)
 
 
 # What a JSON list is called that stands where other generations have an object.

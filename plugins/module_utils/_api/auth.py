@@ -9,7 +9,7 @@ import base64
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class BearerLogin:
 class NoToken(Exception):
     """The server gave no token for a username and a password: its ``answer``, or the ``trouble`` to get one."""
 
-    def __init__(self, answer: Answer | None = None, trouble: NoAnswer | None = None) -> None:
+    def __init__(self, answer: Answer | None = None, trouble: TransportError | None = None) -> None:
         super().__init__(f"no token: {trouble if answer is None else answer.status}")
         self.answer = answer
         self.trouble = trouble
@@ -108,7 +108,7 @@ class TokenLogin:
     def _given(self) -> str:
         try:
             answer = self._http.send("POST", TOKEN_PATH, document=self._pair)
-        except NoAnswer as trouble:
+        except TransportError as trouble:
             raise NoToken(trouble=trouble) from None
         token = (answer.document or {}).get("access_token")
         if answer.status not in (200, 201) or not isinstance(token, str):
@@ -164,7 +164,7 @@ def _log_in_by_form(http: Http, username: str, password: str) -> FormLogin:
             return FormLogin(None, f"its login form answers {answer.status}")
         # The form leads away who is logged in already, and is shown to everybody else.
         accepted = session.send("GET", _FORM, headers={"Accept": "text/html"}).status == 302
-    except NoAnswer as trouble:
+    except TransportError as trouble:
         return FormLogin(None, f"its login form did not answer: {trouble}")
     return FormLogin(accepted, session=session)
 

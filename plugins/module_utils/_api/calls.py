@@ -1,7 +1,7 @@
 # Copyright: Contributors to the fleetops.airflow collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call of the API: by a login, with patience, and in the words of the generation that the server speaks."""
+"""A call of the API: with a login, with retries, and in the words of the API version that the server speaks."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import 
     TokenLogin,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS, V1, Dialect
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, Login, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, Login, RetryPolicy, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 
 # A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
-PATIENCE = 60.0
+RETRY_SECONDS = 60.0
 
 _Result = TypeVar("_Result")
 
 
 class Caller:
-    """How to call one server's API: whether with patience, and in which generation's words.
+    """How to call one server's API: with which login, whether with retries, and in which API version's words.
 
-    ``stranger`` is the server without a login, ``http`` with it. Where ``certain`` is false the server may speak
+    ``anonymous`` is the server without a login, ``http`` with it. Where ``certain`` is false the server may speak
     another generation than ``dialect``: the first answer that is not the API's has it identified, and the call is made
     again in the words of the generation that is found.
     """
 
     def __init__(
         self,
-        stranger: Http,
+        anonymous: Http,
         logins: Logins = NOBODY,
         dialect: Dialect = V1,
         certain: bool = True,
-        patience: Callable[[], Patience] = lambda: Patience(PATIENCE),
+        retry_policy: Callable[[], RetryPolicy] = lambda: RetryPolicy(RETRY_SECONDS),
     ) -> None:
-        self.stranger = stranger
+        self.anonymous = anonymous
         self.logins = logins
-        self.patience = patience
+        self.retry_policy = retry_policy
         self._certain = certain
         self._lock = threading.Lock()
         self._speak(dialect)
@@ -56,19 +56,19 @@ class Caller:
     @property
     def base(self) -> str:
         """The address that API paths are appended to."""
-        return self.stranger.base
+        return self.anonymous.base
 
     def _ask(self, path: Callable[[], str], key: str) -> dict[str, Any]:
-        return self._patiently(lambda: self._call("GET", path(), key))
+        return self._with_retries(lambda: self._call("GET", path(), key))
 
-    def _patiently(self, call: Callable[[], _Result]) -> _Result:
+    def _with_retries(self, call: Callable[[], _Result]) -> _Result:
         """Repeat a call that may safely be repeated."""
-        patience = self.patience()
+        retry_policy = self.retry_policy()
         while True:
             try:
                 return self._identifying(call)
             except CallFailed as failure:
-                if not failure.another_try(patience):
+                if not failure.try_again(retry_policy):
                     raise
 
     def _identifying(self, call: Callable[[], _Result]) -> _Result:
@@ -88,8 +88,8 @@ class Caller:
         with self._lock:
             if self.dialect is failure.dialect:
                 try:
-                    server = identify(self.stranger)
-                except NoAnswer as trouble:
+                    server = identify(self.anonymous)
+                except TransportError as trouble:
                     raise CallFailed("GET", failure.path, trouble=trouble, dialect=failure.dialect) from None
                 if server.generation is None:
                     return False
@@ -99,7 +99,7 @@ class Caller:
 
     def _speak(self, dialect: Dialect) -> None:
         login: Login = getattr(self.logins, dialect.login)
-        self.http = self.stranger if self.logins is NOBODY else self.stranger.with_login(login)
+        self.http = self.anonymous if self.logins is NOBODY else self.anonymous.with_login(login)
         self.dialect = dialect
 
     def _call(self, method: str, path: str, key: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Caller:
             if sent is not None and isinstance(login, TokenLogin) and is_token_refused(answer):
                 login.forget(sent)
                 answer = self.http.send(method, path, document=document)
-        except NoAnswer as trouble:
+        except TransportError as trouble:
             raise CallFailed(method, path, trouble=trouble, dialect=dialect) from None
         except NoToken as none:
             raise CallFailed("POST", TOKEN_PATH, none.answer, none.trouble, dialect) from None
@@ -126,13 +126,13 @@ class Caller:
         return received
 
 
-def identify(stranger: Http) -> Server:
-    """Find out what stands at an address from what is answered without a login. Raises NoAnswer."""
+def identify(anonymous: Http) -> Server:
+    """Find out what stands at an address from what is answered without a login. Raises TransportError."""
     for generation in ("v2", "v1"):
-        document = stranger.send("GET", f"/api/{generation}/version").document
+        document = anonymous.send("GET", f"/api/{generation}/version").document
         if document and "version" in document:
             return Server(generation, str(document["version"]))
-    health = stranger.send("GET", "/health").document
+    health = anonymous.send("GET", "/health").document
     if health and {"metadatabase", "scheduler"} <= health.keys():
         return Server("experimental", None)
     return Server(None, None)

@@ -13,7 +13,12 @@ from urllib.parse import quote, urlencode
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import ITEMS, CallFailed, clock_of, parts_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import Logins, NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import Caller
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    Http,
+    RetryPolicy,
+    TransportError,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
     FailedTask,
@@ -33,11 +38,11 @@ _LOG_LINES = 20
 
 
 class Api(Caller):
-    """Calls of one server's API. Every method raises CallFailed, after the patience that the call allows."""
+    """Calls of one server's API. Every method raises CallFailed, after the retries that the call allows."""
 
-    def impatient(self, logins: Logins | None = None, http: Http | None = None) -> Api:
+    def without_retries(self, logins: Logins | None = None, http: Http | None = None) -> Api:
         """The same API for calls that are not worth a second try, by others: with their logins, or in their session."""
-        return Api(http or self.stranger, logins or self.logins, self.dialect, True, lambda: Patience(0))
+        return Api(http or self.anonymous, logins or self.logins, self.dialect, True, lambda: RetryPolicy(0))
 
     def dag(self, dag_id: str) -> Dag:
         """The DAG; a missing one is a CallFailed that is ``missing``."""
@@ -57,12 +62,12 @@ class Api(Caller):
             key = "response" if request.document is None else "is_paused"
             return self._call(request.method, self._path(request.path, dag_id), key, request.document)
 
-        self._patiently(call)
+        self._with_retries(call)
 
     def run(self, dag_id: str, run_id: str) -> Run | None:
         """The run, or None if there is none of that id, or no such DAG."""
         try:
-            return self._patiently(lambda: self._look(dag_id, run_id))
+            return self._with_retries(lambda: self._look(dag_id, run_id))
         except CallFailed as failure:
             if failure.missing:
                 return None
@@ -85,7 +90,7 @@ class Api(Caller):
             for line in lines:
                 if line and (json.loads(line)["state"] in _ENDED or until()):
                     return True
-        except (NoAnswer, NoToken, ValueError, TypeError, KeyError):
+        except (TransportError, NoToken, ValueError, TypeError, KeyError):
             pass  # no line of such an answer
         finally:
             lines.close()
@@ -124,7 +129,7 @@ class Api(Caller):
             return False
         path = self._runs_path(dag_id)
         try:
-            self._patiently(lambda: self._call("POST", path, self.dialect.run_key, {"zzz": 1}))
+            self._with_retries(lambda: self._call("POST", path, self.dialect.run_key, {"zzz": 1}))
         except CallFailed as failure:
             if failure.status in (400, 422) and "zzz" in (failure.said or ""):
                 return True
@@ -139,7 +144,7 @@ class Api(Caller):
             query = urlencode({f"{key}_gte": logical_date, f"{key}_lte": logical_date, "limit": 1})
             return self._listed(f"{self._runs_path(dag_id)}?{query}")
 
-        for document in self._patiently(call):
+        for document in self._with_retries(call):
             run = self._as_run(document)
             if run.logical_date and same_moment(run.logical_date, logical_date):
                 return run
@@ -167,7 +172,7 @@ class Api(Caller):
     def _active_of_all(self, dag_id: str) -> Run | None:
         """The same where all runs of a DAG are all that can be asked for."""
         try:
-            documents = self._patiently(lambda: self._listed(self._runs_path(dag_id)))
+            documents = self._with_retries(lambda: self._listed(self._runs_path(dag_id)))
         except CallFailed as failure:
             if failure.missing:
                 return None
@@ -186,7 +191,7 @@ class Api(Caller):
         asked: dict[str, Any] = {"dag_ids": list(dag_ids), "page_offset": offset, "page_limit": limit}
         if states:
             asked["states"] = list(states)
-        return self._patiently(lambda: self._list(asked))
+        return self._with_retries(lambda: self._list(asked))
 
     def newest_runs(
         self, dag_ids: Sequence[str], states: Sequence[str], since: str | None, limit: int
@@ -203,7 +208,7 @@ class Api(Caller):
                 filters = {"dag_ids": list(dag_ids), "states": list(states), due + "_gte": since}
                 return self._list({**asked, **{key: value for key, value in filters.items() if value}})
 
-            runs, total = self._patiently(call)
+            runs, total = self._with_retries(call)
             if not runs:
                 break
             found += runs
@@ -226,8 +231,8 @@ class Api(Caller):
         """What health() tells, and what the server's clock shows; asked for once, and without the login."""
         path = self.dialect.health
         try:
-            answer = self.stranger.send("GET", path)
-        except NoAnswer as trouble:
+            answer = self.anonymous.send("GET", path)
+        except TransportError as trouble:
             raise CallFailed("GET", path, trouble=trouble, dialect=self.dialect) from None
         document = answer.document
         if answer.status != 200 or document is None or "scheduler" not in document:
@@ -251,8 +256,8 @@ class Api(Caller):
     def server_time(self) -> datetime:
         """What the server's clock shows, as near as a second; ours, if it does not tell."""
         try:
-            shown = clock_of(self.stranger.send("GET", self.dialect.health))
-        except NoAnswer:
+            shown = clock_of(self.anonymous.send("GET", self.dialect.health))
+        except TransportError:
             shown = None
         return shown or datetime.now(timezone.utc)
 
@@ -267,11 +272,11 @@ class Api(Caller):
 
     def fail_run(self, dag_id: str, run_id: str) -> Run:
         """Set the run to failed, which ends its tasks."""
-        return self._patiently(lambda: self.set_run_state(dag_id, run_id, "failed"))
+        return self._with_retries(lambda: self.set_run_state(dag_id, run_id, "failed"))
 
     def clearable_tasks(self, run: Run, only_failed: bool) -> list[str]:
         """The tasks of the run that clear_tasks would clear. Shows as well whether it would be allowed."""
-        return self._patiently(lambda: self._clear(run, only_failed, dry_run=True))
+        return self._with_retries(lambda: self._clear(run, only_failed, dry_run=True))
 
     def clear_tasks(self, run: Run, only_failed: bool) -> list[str]:
         """Have the scheduler run the run's tasks again, or those that failed; in one try, as create_run."""
@@ -381,7 +386,7 @@ class Api(Caller):
         media_type, only_end, lines_of = self.dialect.log
         try:
             answer = self.http.send("GET", path, headers={"Accept": media_type}, only_end=only_end)
-        except (NoAnswer, NoToken):
+        except (TransportError, NoToken):
             return None
         return lines_of(answer)[-_LOG_LINES:] if answer.status == 200 else None
 

@@ -36,7 +36,7 @@ def connect(options: Mapping[str, Any]) -> Api:
     verify: bool | str = options["validate_certs"]
     if verify and options["ca_path"]:
         verify = _existing("ca_path", options["ca_path"])
-    stranger = Http(
+    anonymous = Http(
         base_url(options["url"]),
         NoLogin(),
         timeout,
@@ -44,16 +44,16 @@ def connect(options: Mapping[str, Any]) -> Api:
         _client_certificate(options),
         headers=_headers(options["headers"] or {}),
     )
-    logins = _logins(options, stranger)
+    logins = _logins(options, anonymous)
     generation = options["api_version"]
     if generation != "auto":
-        return Api(stranger, logins, DIALECTS[generation])
+        return Api(anonymous, logins, DIALECTS[generation])
     # Who has a token ready has it from Airflow 3; for anybody else nothing is lost by trying Airflow 2 first, whose
     # requests are dear, while those to Airflow 3 are cheap.
-    return Api(stranger, logins, V2 if options["token"] else V1, certain=False)
+    return Api(anonymous, logins, V2 if options["token"] else V1, certain=False)
 
 
-def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
+def _logins(options: Mapping[str, Any], anonymous: Http) -> Logins:
     username, password, token = (options[name] or None for name in ("username", "password", "token"))
     if (username is None) != (password is None):
         raise AirflowError("username and password belong together: give both, or none.")
@@ -66,7 +66,7 @@ def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
                 "kerberos and username, or token, are two logins: give one of them. AIRFLOW_API_USERNAME and "
                 "AIRFLOW_API_TOKEN in the environment count as username and token."
             )
-        ticket = KerberosLogin(options["kerberos_hostname"] or urlsplit(stranger.base).hostname or "")
+        ticket = KerberosLogin(options["kerberos_hostname"] or urlsplit(anonymous.base).hostname or "")
         return Logins(ticket, ticket, service=ticket.service)
     if token and username:
         raise AirflowError(
@@ -78,7 +78,7 @@ def _logins(options: Mapping[str, Any], stranger: Http) -> Logins:
         return Logins(bearer, bearer)
     if username and password:
         basic = BasicLogin(username, password)
-        return Logins(basic, TokenLogin(stranger, username, password), username, basic)
+        return Logins(basic, TokenLogin(anonymous, username, password), username, basic)
     return NOBODY
 
 

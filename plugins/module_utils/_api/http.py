@@ -111,7 +111,7 @@ class Answer:
         return max(0.0, until.timestamp() - time.time())
 
 
-class NoAnswer(Exception):
+class TransportError(Exception):
     """No whole answer came back.
 
     ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "tls_name", "tls_time", "client_cert",
@@ -127,7 +127,7 @@ class NoAnswer(Exception):
         self.passing = passing
 
 
-class Patience:
+class RetryPolicy:
     """The pauses between tries: longer each time, never the same for two callers, and not for ever.
 
     The time counts from the first pause on, in ``seconds``.
@@ -210,7 +210,7 @@ class Http:
     ) -> Answer:
         """One request, once. ``path`` is what follows the base, escaped and with its query.
 
-        ``only_end``: keep only so many of the last bytes of the body. Raises NoAnswer.
+        ``only_end``: keep only so many of the last bytes of the body. Raises TransportError.
         """
         sent_headers = {**self._headers, "Accept": "application/json", **(headers or {})}
         body: bytes | Mapping[str, str] | None = form
@@ -221,7 +221,7 @@ class Http:
             with self._begun(method, path, body, sent_headers, self._timeout) as response:
                 received = _read(response, only_end)
                 if not _is_whole(response, received):
-                    raise NoAnswer("broken", "the answer was cut off")
+                    raise TransportError("broken", "the answer was cut off")
                 return Answer(response.status_code, response.headers, received)
         except OSError as error:  # every exception of requests is one
             raise _explained(error) from None
@@ -229,7 +229,7 @@ class Http:
     def lines(self, path: str, silence: float) -> Generator[bytes, None, None]:
         """The lines of an answer that is still being written, as they come; none where its status is not 200.
 
-        Closing the iterator closes the connection. Raises NoAnswer, after ``silence`` seconds without a line too.
+        Closing the iterator closes the connection. Raises TransportError, after ``silence`` seconds without a line too.
         """
         headers = {**self._headers, "Accept": "application/x-ndjson, application/json", "Accept-Encoding": "identity"}
         try:
@@ -278,7 +278,7 @@ def _read(response: requests.Response, only_end: int | None) -> bytes:
     for chunk in response.iter_content(_CHUNK):
         size += len(chunk)
         if size > _MOST:
-            raise NoAnswer("broken", f"the answer is larger than {_MOST // 1024 // 1024} MiB", passing=False)
+            raise TransportError("broken", f"the answer is larger than {_MOST // 1024 // 1024} MiB", passing=False)
         body += chunk
         if only_end is not None:
             del body[:-only_end]
@@ -322,28 +322,28 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [cause.__context__, cause.__cause__, getattr(cause, "reason", None), *cause.args]
 
 
-def _explained(error: OSError) -> NoAnswer:
+def _explained(error: OSError) -> TransportError:
     """What went wrong, by the first cause that says something."""
     import requests
     import urllib3
 
     causes = list(_causes(error))
     if isinstance(error, requests.exceptions.ProxyError):
-        return NoAnswer("proxy", "the proxy that the environment names does not let the request through")
+        return TransportError("proxy", "the proxy that the environment names does not let the request through")
     trouble = _no_connection(error, causes)
     if trouble is not None:
         return trouble
     if any(isinstance(cause, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)) for cause in causes):
-        return NoAnswer("timeout", "the answer did not come in time")
+        return TransportError("timeout", "the answer did not come in time")
     for cause in causes:
         line = str(cause.args[0]) if isinstance(cause, http.client.BadStatusLine) else ""
         if line.endswith("\n"):  # a whole line, so it was not cut off
-            return NoAnswer("foreign", f"it does not speak HTTP, but says {line.strip()[:60]!r}", passing=False)
+            return TransportError("foreign", f"it does not speak HTTP, but says {line.strip()[:60]!r}", passing=False)
     if isinstance(error, (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        return NoAnswer("broken", "the connection was dropped before the answer was complete")
+        return TransportError("broken", "the connection was dropped before the answer was complete")
     if isinstance(error, requests.exceptions.ContentDecodingError):
-        return NoAnswer("broken", "the answer could not be decoded")
-    return NoAnswer(
+        return TransportError("broken", "the answer could not be decoded")
+    return TransportError(
         "settings",
         f"requests could not even send (it raised {type(error).__name__}): look at url, ca_path and the "
         "environment's proxy and certificate settings",
@@ -352,7 +352,7 @@ def _explained(error: OSError) -> NoAnswer:
     )
 
 
-def _no_connection(error: OSError, causes: list[BaseException]) -> NoAnswer | None:
+def _no_connection(error: OSError, causes: list[BaseException]) -> TransportError | None:
     """Why no connection, or no TLS on it, came about; None if one did."""
     import requests
     import urllib3
@@ -361,29 +361,29 @@ def _no_connection(error: OSError, causes: list[BaseException]) -> NoAnswer | No
         if isinstance(cause, ssl.SSLError):
             return _tls_trouble(cause)
         if "handshake operation timed out" in str(cause):
-            return NoAnswer("tls", "no TLS connection came about in time", nothing_sent=True, passing=False)
+            return TransportError("tls", "no TLS connection came about in time", nothing_sent=True, passing=False)
         if isinstance(cause, socket.gaierror):
             passing = cause.errno == socket.EAI_AGAIN
-            return NoAnswer("name", "its name cannot be resolved", nothing_sent=True, passing=passing)
+            return TransportError("name", "its name cannot be resolved", nothing_sent=True, passing=passing)
         if isinstance(cause, ConnectionRefusedError):
-            return NoAnswer("refused", "the connection was refused", nothing_sent=True)
+            return TransportError("refused", "the connection was refused", nothing_sent=True)
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return NoAnswer("unreachable", "no connection came about in time", nothing_sent=True)
+        return TransportError("unreachable", "no connection came about in time", nothing_sent=True)
     if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
         reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-        return NoAnswer("unreachable", f"no connection came about ({reason})", nothing_sent=True)
+        return TransportError("unreachable", f"no connection came about ({reason})", nothing_sent=True)
     return None
 
 
-def _tls_trouble(error: ssl.SSLError) -> NoAnswer:
+def _tls_trouble(error: ssl.SSLError) -> TransportError:
     if isinstance(error, ssl.SSLCertVerificationError):
         kind = _CERTIFICATE_TROUBLES.get(error.verify_code, "tls")
-        return NoAnswer(
+        return TransportError(
             kind, f"its certificate was not accepted ({error.verify_message})", nothing_sent=True, passing=False
         )
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return NoAnswer("broken", "the TLS connection was dropped")
+        return TransportError("broken", "the TLS connection was dropped")
     reason = (error.reason or "no reason given").lower().replace("_", " ")
     if "certificate required" in reason:
-        return NoAnswer("client_cert", "the server wants a certificate of the client", passing=False)
-    return NoAnswer("tls", f"TLS failed ({reason})", passing=False)
+        return TransportError("client_cert", "the server wants a certificate of the client", passing=False)
+    return TransportError("tls", f"TLS failed ({reason})", passing=False)

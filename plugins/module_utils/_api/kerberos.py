@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class KerberosLogin:
         try:
             request = self._negotiation(request)
         except OSError as error:  # both libraries' exceptions are those of requests
-            raise NoAnswer(
+            raise TransportError(
                 "kerberos", f"no ticket for {self.service} could be had ({error})", nothing_sent=True, passing=False
             ) from None
         # Both would send the request again after a 401, which is not theirs to decide.

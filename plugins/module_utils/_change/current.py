@@ -18,7 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     loopback_port,
     moment,
     orphan_of,
-    strangers_on,
+    unrelated_listeners,
 )
 
 
@@ -50,7 +50,7 @@ def inspect(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], Non
     cfg = Cfg.from_bytes(data, host.path)
     addresses = addresses_of(host, cfg, parameters)
     tls = tls_of(parameters)
-    healths = [health.begin(address.health_url, health.PATIENCE, tls) for address in addresses]
+    healths = [health.begin(address.health_url, health.TIMEOUT, tls) for address in addresses]
     url = _url(host, cfg, parameters)
     unknown: list[str] = []
     reason = _restart_reason(host, url, unknown.append)
@@ -84,14 +84,14 @@ def _restart_reason(host: Host, url: str, report_unknown: Callable[[str], None])
     if not host.serves:
         return None
     port = loopback_port(url)
-    strangers = strangers_on(port, host.server) if port else []
+    unrelated = unrelated_listeners(port, host.server) if port else []
     for other in host.others:
-        if any(proc.is_within(stranger.pid, other.process.pid) for stranger in strangers):
+        if any(proc.is_within(process.pid, other.process.pid) for process in unrelated):
             raise AirflowError(
                 "The server at %s (%s) does not read %s: a change there would do nothing. Nothing was changed. "
                 "Correct path or airflow_home." % (url, other, host.path)
             )
-    orphan = orphan_of(host.home, strangers)
+    orphan = orphan_of(host.home, unrelated)
     if orphan and host.server and orphan.started >= host.server.process.started:
         orphan = None  # with `airflow webserver -D` gunicorn is no child of the server that started it
     if orphan:
@@ -120,7 +120,7 @@ def _restart_reason(host: Host, url: str, report_unknown: Callable[[str], None])
         report_unknown(
             "What listens on port %d (%s) could not be seen to be the server that reads %s, so whether it has read it "
             "as it is now cannot be told. Run the task with become: true if you do not."
-            % (port, ", ".join("pid %d" % stranger.pid for stranger in strangers) or "another user's", host.path)
+            % (port, ", ".join("pid %d" % process.pid for process in unrelated) or "another user's", host.path)
         )
     else:
         return "the server is not running"

@@ -20,7 +20,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     is_older_than,
     orphan_of,
     running_servers,
-    strangers_on,
+    unrelated_listeners,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Manager
 
@@ -117,27 +117,27 @@ class Restart:
             listeners = {pid for port in ports if port for pid in proc.listeners(port)}
             servers = [one for one in servers if any(proc.is_within(pid, one.process.pid) for pid in listeners)]
         family = [process for server in servers for process in proc.descendants(server.process.pid)]
-        strangers = [stranger for port in ports if port for stranger in strangers_on(port, None)]
-        orphan = orphan_of(self._home, strangers)
+        unrelated = [process for port in ports if port for process in unrelated_listeners(port, None)]
+        orphan = orphan_of(self._home, unrelated)
         return family + ([orphan, *proc.descendants(orphan.pid)] if orphan else [])
 
     def _end_leftovers(self, old: list[proc.Process]) -> None:
         """End what outlived its server: it would go on answering with the old configuration."""
-        patience = time.monotonic() + 3
+        deadline = time.monotonic() + 3
         for number in (None, signal.SIGTERM, signal.SIGKILL):
             left = [process for process in old if proc.is_alive(process)]
             for process in left:
                 if number is not None:
                     proc.send_signal(process, number)
-            while any(proc.is_alive(process) for process in left) and time.monotonic() < patience:
+            while any(proc.is_alive(process) for process in left) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            patience = time.monotonic() + 5
+            deadline = time.monotonic() + 5
         for port in {address.port or 0 for address in self._addresses}:
-            strangers = strangers_on(port, None) if port else []
-            if strangers:
+            unrelated = unrelated_listeners(port, None) if port else []
+            if unrelated:
                 raise AirflowError(
                     "Port %d is taken by pid %d (%s), which does not belong to this Airflow."
-                    % (port, strangers[0].pid, " ".join(strangers[0].arguments[:2]))
+                    % (port, unrelated[0].pid, " ".join(unrelated[0].arguments[:2]))
                 )
 
     def _await_health(self, address: Address, begun: float) -> None:

@@ -12,7 +12,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import import_error, paused_dag
@@ -32,7 +32,7 @@ def examine(api: Api, dag_id: str | None) -> dict[str, Any]:
         "dag": None,
         "diagnosis": None,
     }
-    why = _examine(api.impatient(), dag_id, found)
+    why = _examine(api.without_retries(), dag_id, found)
     found["diagnosis"] = why and why._asdict()
     return found
 
@@ -40,18 +40,18 @@ def examine(api: Api, dag_id: str | None) -> dict[str, Any]:
 def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis | None:
     """Fill in what can be found out, and return why no more can."""
     try:
-        server = identify(api.stranger)
-    except NoAnswer as trouble:
+        server = identify(api.anonymous)
+    except TransportError as trouble:
         failure = CallFailed("GET", "/api/v2/version", trouble=trouble, dialect=api.dialect)
         return explain(api, _NO_DAG, failure)
     found.update(generation=server.generation, release=server.release)
     if server.generation is not None:
         found["reachable"] = True
-        api = Api(api.stranger, api.logins, DIALECTS[server.generation], patience=api.patience)
+        api = Api(api.anonymous, api.logins, DIALECTS[server.generation], retry_policy=api.retry_policy)
     try:
         found["health"] = api.health()
         if server.generation is not None:
-            found["anonymous"] = _is_open(api.stranger, api.login_check_path())
+            found["anonymous"] = _is_open(api.anonymous, api.login_check_path())
     except CallFailed as failure:
         return explain(api, _NO_DAG, failure)
     try:
@@ -87,11 +87,11 @@ def _examine_dag(api: Api, dag_id: str, found: dict[str, Any]) -> Diagnosis | No
     return paused_dag(dag_id) if seen.is_paused else None
 
 
-def _is_open(stranger: Http, path: str) -> bool | None:
-    """Whether a stranger may do what takes a login."""
+def _is_open(anonymous: Http, path: str) -> bool | None:
+    """Whether an anonymous client may do what takes a login."""
     try:
-        answer = stranger.send("GET", path)
-    except NoAnswer:
+        answer = anonymous.send("GET", path)
+    except TransportError:
         return None
     if answer.status == 200 and answer.document is not None:
         return True

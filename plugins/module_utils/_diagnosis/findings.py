@@ -15,7 +15,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import diagnose
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, error
@@ -37,7 +37,7 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
     """Why a call about this DAG failed. ``private``: texts that must not be repeated from an answer."""
     logins = api.logins
     has_token = not (logins is NOBODY or logins.username or logins.service)
-    tried = api.patience().seconds
+    tried = api.retry_policy().seconds
     seen = Observed(api.base, dag_id, logins.username, failure, has_token=has_token, private=private, tried=tried)
     answer = failure.answer
     if answer is None or 300 <= answer.status < 400:
@@ -47,7 +47,7 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
         if refused:
             return refused
     if failure.foreign:
-        return diagnose(seen._replace(server=_identified(api.stranger)))
+        return diagnose(seen._replace(server=_identified(api.anonymous)))
     if failure.missing:
         return diagnose(seen._replace(import_errors=_import_errors(api)))
     if answer.status not in (401, 403):
@@ -57,31 +57,31 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
 
 def _look_further_v2(api: Api, seen: Observed, _answer: Answer) -> Observed:
     """Airflow 3 says clearly what it refuses; only its release is not told."""
-    return seen._replace(server=_identified(api.stranger))
+    return seen._replace(server=_identified(api.anonymous))
 
 
 def _look_further_experimental(api: Api, seen: Observed, _answer: Answer) -> Observed:
-    """What a stranger is told shows which backend is in force."""
-    return seen._replace(server=Server("experimental", None), stranger=_status(api.stranger, seen.failure.path))
+    """What an anonymous client is answered shows which backend is in force."""
+    return seen._replace(server=Server("experimental", None), anonymous=_status(api.anonymous, seen.failure.path))
 
 
 def _look_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
-    """The refused call beside the same one by a stranger, and by the same user in a web session."""
+    """The refused call beside the same one by an anonymous client, and by the same user in a web session."""
     path = seen.failure.path if seen.failure.method == "GET" else api.dag_path(seen.dag_id)
     seen = seen._replace(
         server=Server("v1", release_of(answer)),
-        stranger=_status(api.stranger, path),
+        anonymous=_status(api.anonymous, path),
         known=seen.failure.status if seen.failure.path == path else _status(api.http, path),
     )
     if api.logins.form is None or tells_by_itself(seen) or login_shows(seen):
         return seen
-    login = api.logins.form.try_form(api.stranger)
+    login = api.logins.form.try_form(api.anonymous)
     if not login.accepted or login.session is None:
         return seen._replace(form=login.accepted, form_trouble=login.why_not or None)
     return seen._replace(
         form=True,
         may_read=_may_read(login.session, path),
-        may_trigger=_may_trigger(api.impatient(NOBODY, login.session), seen.dag_id),
+        may_trigger=_may_trigger(api.without_retries(NOBODY, login.session), seen.dag_id),
     )
 
 
@@ -104,19 +104,19 @@ def _may_trigger(api: Api, dag_id: str) -> bool | None:
 def _status(http: Http, path: str) -> int | None:
     try:
         return http.send("GET", path).status
-    except (NoAnswer, NoToken):
+    except (TransportError, NoToken):
         return None
 
 
-def _identified(stranger: Http) -> Server | None:
+def _identified(anonymous: Http) -> Server | None:
     try:
-        return identify(stranger)
-    except NoAnswer:
+        return identify(anonymous)
+    except TransportError:
         return None
 
 
 def _import_errors(api: Api) -> list[str] | None:
     try:
-        return api.impatient().import_errors()
+        return api.without_retries().import_errors()
     except CallFailed:
         return None

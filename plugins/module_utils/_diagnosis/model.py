@@ -30,7 +30,7 @@ class Diagnosis(NamedTuple):
 class Observed(NamedTuple):
     """What was found out about a call that failed. None: not looked for, or not to be found out.
 
-    ``stranger`` and ``known`` are the statuses of one and the same request without and with the login. ``form`` tells
+    ``anonymous`` and ``known`` are the statuses of one and the same request without and with the login. ``form`` tells
     whether the web interface's login form accepts the login, and ``form_trouble`` why it could not be tried;
     ``may_read`` and ``may_trigger`` whether the user who logged in there may read and trigger the DAG.
     """
@@ -41,7 +41,7 @@ class Observed(NamedTuple):
     failure: CallFailed
     has_token: bool = False  # a ready one instead of a username and a password
     server: Server | None = None
-    stranger: int | None = None
+    anonymous: int | None = None
     known: int | None = None
     form: bool | None = None
     form_trouble: str | None = None

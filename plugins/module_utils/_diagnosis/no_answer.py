@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
     Diagnosis,
@@ -40,7 +40,7 @@ _NO_ANSWER_REMEDIES = {
 }
 
 
-def no_answer(seen: Observed, trouble: NoAnswer | None) -> Diagnosis:
+def no_answer(seen: Observed, trouble: TransportError | None) -> Diagnosis:
     kind = trouble.kind if trouble else "broken"
     tried = f", and it stayed so for {seen.tried:g} seconds" if trouble and trouble.passing and seen.tried else ""
     return Diagnosis(

@@ -17,15 +17,15 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusa
 
 
 def refused_experimental(seen: Observed, answer: Answer) -> Diagnosis:
-    """Airflow 1.10: which backend is in force shows in what a stranger is told."""
+    """Airflow 1.10: which backend is in force shows in what an anonymous client is answered."""
     status = answer.status
-    evidence = f"{call_of(seen)} answered {status}; without a login it is answered {seen.stranger}."
+    evidence = f"{call_of(seen)} answered {status}; without a login it is answered {seen.anonymous}."
     api_auth = API_AUTH.format(backends="[basic_auth]")
-    if seen.stranger == 403:
+    if seen.anonymous == 403:
         return Diagnosis("the API is closed to everybody (deny_all is in force)", evidence, api_auth, status)
     if seen.username is None:
         return Diagnosis("the API wants a login, and none was given", evidence, "Give username and password.", status)
-    if seen.stranger == 401 and status == 403:
+    if seen.anonymous == 401 and status == 403:
         return Diagnosis(
             f"the password is not that of {seen.username!r}, or the API has no such user",
             evidence,
@@ -33,7 +33,7 @@ def refused_experimental(seen: Observed, answer: Answer) -> Diagnosis:
             "web interface with roles are others.",
             status,
         )
-    if seen.stranger == 401:
+    if seen.anonymous == 401:
         return Diagnosis(
             "the login does not reach Airflow: something in front of it removes the Authorization header",
             evidence,

@@ -95,7 +95,7 @@ def _unknown_refusal(seen: Observed, status: int, evidence: str, challenged: boo
 
 def login_shows(seen: Observed) -> bool:
     """Whether the API treats this login otherwise than no login at all: then it knows who is calling."""
-    return seen.known is not None and seen.stranger is not None and seen.known != seen.stranger
+    return seen.known is not None and seen.anonymous is not None and seen.known != seen.anonymous
 
 
 def tells_by_itself(seen: Observed) -> bool:
@@ -126,8 +126,8 @@ def _refusal_evidence(seen: Observed, answer: Answer) -> str:
         told.append("the answer asks for a Basic login")
     if seen.known is not None and seen.known != answer.status:
         told.append(f"reading the DAG is answered {seen.known} with the login")
-    if seen.stranger is not None:
-        told.append(f"reading without a login is answered {seen.stranger}")
+    if seen.anonymous is not None:
+        told.append(f"reading without a login is answered {seen.anonymous}")
     if seen.form is not None:
         told.append(f"the web interface's login form {'accepts' if seen.form else 'refuses'} the same login")
     if seen.form_trouble:

@@ -15,7 +15,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 if TYPE_CHECKING:
     import socket
 
-PATIENCE = 10.0  # seconds for each wait on a server that is asked for its health
+TIMEOUT = 10.0  # seconds for each wait on a server that is asked for its health
 _MOST_BYTES = 1 << 20
 
 

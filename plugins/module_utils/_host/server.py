@@ -126,20 +126,20 @@ def is_older_than(server: Server, changed: float) -> bool:
     return server.process.started + CLOCK_TICK < changed
 
 
-def strangers_on(port: int, server: Server | None) -> list[proc.Process]:
+def unrelated_listeners(port: int, server: Server | None) -> list[proc.Process]:
     """Processes that listen on the server's port and do not belong to it."""
     pids = proc.listeners_outside(port, server.process.pid) if server else proc.listeners(port)
     return [process for process in map(proc.read_process, pids) if process]
 
 
-def orphan_of(home: str, strangers: list[proc.Process]) -> proc.Process | None:
+def orphan_of(home: str, unrelated: list[proc.Process]) -> proc.Process | None:
     """The gunicorn master among them that once belonged to this home: its pid is in the home's pid file."""
     try:
         with open(os.path.join(home, "airflow-webserver.pid"), encoding="ascii") as file:
             pid = int(file.read().strip())
     except (OSError, ValueError):
         return None
-    masters = [process for process in strangers if process.pid == pid]
+    masters = [process for process in unrelated if process.pid == pid]
     return masters[0] if masters and any("gunicorn" in part for part in masters[0].arguments[:3]) else None
 
 
@@ -160,7 +160,7 @@ def await_healthy(
     deadline = time.monotonic() + timeout
     next_failure = 0.0
     while True:
-        state, detail = health.ask_health(health_url, health.PATIENCE, tls)
+        state, detail = health.ask_health(health_url, health.TIMEOUT, tls)
         if state == "healthy":
             objected = objection()
             if objected is None:

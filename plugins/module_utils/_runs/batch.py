@@ -18,7 +18,7 @@ from typing import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -93,8 +93,8 @@ class Batch:
     """Orders on their way together.
 
     ``triggers`` are in the order of ``orders``. ``failures`` has, for the numbers of those that went wrong, the
-    CallFailed or AirflowError. ``api`` is the batch's own from then on: the patience with a server that is gone
-    is spent once.
+    CallFailed or AirflowError. ``api`` is the batch's own from then on: the retries for a server that is gone
+    are spent once.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class Batch:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._api = api
-        self._patience = api.patience
-        api.patience = lambda: Patience(0) if self._gone else self._patience()
+        self._retry_policy = api.retry_policy
+        api.retry_policy = lambda: RetryPolicy(0) if self._gone else self._retry_policy()
         self._clock = clock
         self._sleep = sleep
         self._lanes = Lanes(len(orders))
         self._since = datetime.now(timezone.utc)
-        self._gone = False  # the server has not come back within the patience that an order has
+        self._gone = False  # the server has not come back within the retries of one run
         self._refusals: dict[str, CallFailed] = {}  # of a DAG, or "" of everything
         self._failed_runs = 0
         dags = Dags(api)

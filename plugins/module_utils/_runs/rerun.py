@@ -122,7 +122,7 @@ class RunChange:
 
     def _sent(self, send: Callable[[], Run], is_done: Callable[[Run], bool]) -> Run:
         """Send until it is known to be done, looking before each further try whether it was done by the one before."""
-        patience = self._api.patience()
+        retry_policy = self._api.retry_policy()
         while True:
             try:
                 run = send()
@@ -132,7 +132,7 @@ class RunChange:
                 if self.changed:
                     raise
                 self.in_doubt = self.in_doubt or failure.maybe_done
-                again = failure.another_try(patience)
+                again = failure.try_again(retry_policy)
                 if self.in_doubt:
                     there = self._api.run(self._wanted.dag_id, self._wanted.run_id)
                     if there is not None and is_done(there):

@@ -166,7 +166,7 @@ class Trigger:
     def _created(self) -> tuple[Run, bool]:
         """The run, and whether it exists because of us."""
         new = self._new
-        patience = self._api.patience()
+        retry_policy = self._api.retry_policy()
         while True:
             try:
                 with self._lane():
@@ -184,7 +184,7 @@ class Trigger:
                 if new.logical_date is not None:
                     self._check_date_free(new.logical_date, failure)
                 # Taken without a date: Airflow took the moment, and somebody else had the same one.
-                if not (patience.pause() if failure.taken else failure.another_try(patience)):
+                if not (retry_policy.pause() if failure.taken else failure.try_again(retry_policy)):
                     raise
 
     def _settled(self, run: Run, created: bool) -> tuple[Run, bool]:
@@ -295,7 +295,7 @@ class Trigger:
         run = self._placed()
         paused = scheduler = None
         if trouble is None:
-            api = self._api.impatient()
+            api = self._api.without_retries()
             try:
                 paused = api.dag(run.dag_id).is_paused
                 scheduler = api.scheduler_status()

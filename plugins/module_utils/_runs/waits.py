@@ -30,13 +30,13 @@ def watch(waited: float) -> float:
 
 
 class SchedulerWatch:
-    """Whether Airflow's scheduler lives, asked for seldom, and without patience: a look at the run goes before.
+    """Whether Airflow's scheduler lives, asked for seldom, and without retries: a look at the run goes before.
 
     Times are in seconds since the wait began.
     """
 
     def __init__(self, api: Api) -> None:
-        self._api = api.impatient()
+        self._api = api.without_retries()
         self._next = _FIRST_CHECK
         self._dead_since: float | None = None
 

@@ -11,7 +11,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import is_supervisord
 
-_PATIENCE = 10  # seconds that a supervisord may take to answer what it has in its memory
+_TIMEOUT = 10  # seconds that a supervisord may take to answer what it has in its memory
 
 # supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
 _SHUTDOWN_STATE, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 60, 70
@@ -73,7 +73,7 @@ class Supervisor:
     def stop(self, timeout: float) -> None:
         import xmlrpc.client
 
-        deadline = time.monotonic() + max(timeout, _PATIENCE)
+        deadline = time.monotonic() + max(timeout, _TIMEOUT)
         try:
             self._call("stopProcess", self.name, False)
         except xmlrpc.client.Fault as fault:
@@ -90,7 +90,7 @@ class Supervisor:
 
         self._started = time.monotonic()
         try:
-            self._call("startProcess", self.name, False, timeout=max(timeout, _PATIENCE))
+            self._call("startProcess", self.name, False, timeout=max(timeout, _TIMEOUT))
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != _ALREADY_STARTED:
                 raise self._refused("startProcess", fault) from None
@@ -110,7 +110,7 @@ class Supervisor:
     def words(self) -> str:
         return ""  # they are in the files
 
-    def _call(self, method: str, *arguments: Any, timeout: float = _PATIENCE) -> Any:
+    def _call(self, method: str, *arguments: Any, timeout: float = _TIMEOUT) -> Any:
         import http.client
         import xmlrpc.client
 

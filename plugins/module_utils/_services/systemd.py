@@ -14,7 +14,7 @@ import time
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Ended, run
 
-_PATIENCE = 30  # seconds that systemd may take to answer what it has in its memory
+_TIMEOUT = 30  # seconds that systemd may take to answer what it has in its memory
 _SUFFIX = ".service"
 _ABSENT = ("not-found", "masked", "error", "bad-setting")
 
@@ -69,13 +69,13 @@ class Systemd:
         return self.show("User").get("User") or None
 
     def stop(self, timeout: float) -> None:
-        self._checked("stop", self._systemctl("stop", max(timeout, _PATIENCE)))
+        self._checked("stop", self._systemctl("stop", max(timeout, _TIMEOUT)))
 
     def start(self, timeout: float) -> None:
         self._started = time.time()
         # A unit that failed too often a moment ago would be refused.
-        self._systemctl("reset-failed", _PATIENCE)
-        self._checked("start", self._systemctl("start", max(timeout, _PATIENCE)))
+        self._systemctl("reset-failed", _TIMEOUT)
+        self._checked("start", self._systemctl("start", max(timeout, _TIMEOUT)))
         self._restarts = self.show("NRestarts").get("NRestarts", "0")
 
     def failure(self) -> str | None:
@@ -99,14 +99,14 @@ class Systemd:
         since = "@%d" % self._started
         options = ["--unit", self.unit, "--since", since, "--output", "cat", "--no-pager"]
         try:
-            return run("journalctl", ["journalctl", *options], _PATIENCE).output
+            return run("journalctl", ["journalctl", *options], _TIMEOUT).output
         except AirflowError:
             return ""
 
     def show(self, *properties: str) -> dict[str, str]:
         """Properties of the unit as ``systemctl show`` prints them; a repeated one has a line for each."""
         options = [word for name in properties for word in ("--property", name)]
-        done = self._systemctl("show", _PATIENCE, *options)
+        done = self._systemctl("show", _TIMEOUT, *options)
         found: dict[str, str] = {}
         for line in self._checked("show", done).output.splitlines():
             name, equals, value = line.partition("=")
@@ -138,7 +138,7 @@ def unit_name(service: str) -> str:
 def units_like(word: str) -> list[str]:
     """Names of the units that have ``word`` in them, for an error that helps."""
     arguments = ["systemctl", "list-unit-files", "--no-pager", "--no-legend", "--type", "service", "*%s*" % word]
-    lines = run("systemctl", arguments, _PATIENCE).output.splitlines()
+    lines = run("systemctl", arguments, _TIMEOUT).output.splitlines()
     return sorted(line.split()[0] for line in lines if line.strip())
 
 

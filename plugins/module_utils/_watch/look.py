@@ -16,7 +16,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
@@ -45,16 +45,16 @@ class Question(NamedTuple):
 
 
 def identified(api: Api) -> Api:
-    """The same for the generation of the API that the server speaks, and without patience. Raises CallFailed."""
+    """The same for the generation of the API that the server speaks, and without retries. Raises CallFailed."""
     path = "/api/v2/version"
     try:
-        server = identify(api.stranger)
+        server = identify(api.anonymous)
         if server.generation is None:
-            answer = api.stranger.send("GET", path)
+            answer = api.anonymous.send("GET", path)
             raise CallFailed("GET", path, answer=answer, dialect=api.dialect)
-    except NoAnswer as trouble:
+    except TransportError as trouble:
         raise CallFailed("GET", path, trouble=trouble, dialect=api.dialect) from None
-    return Api(api.stranger, api.logins, DIALECTS[server.generation], patience=lambda: Patience(0))
+    return Api(api.anonymous, api.logins, DIALECTS[server.generation], retry_policy=lambda: RetryPolicy(0))
 
 
 def trouble(api: Api, failure: CallFailed, at: float) -> Look:
@@ -157,5 +157,5 @@ def _is_refusal(failure: CallFailed) -> bool:
 
 def _why_refused(api: Api, failure: CallFailed, try_form: bool) -> Diagnosis:
     if not try_form:
-        api = api.impatient(api.logins._replace(form=None))
+        api = api.without_retries(api.logins._replace(form=None))
     return explain(api, _ANY_DAG, failure)

@@ -14,7 +14,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect as connect_api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, NewRun
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from unit.plugins.scripted_server import Request, Server, as_json, http, problem
@@ -35,19 +35,19 @@ RUN = {
 }
 
 
-def quick() -> Patience:
-    """As patient as in life, without taking the time."""
+def quick() -> RetryPolicy:
+    """As many retries as usual, without taking the time."""
     now = [0.0]
 
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    return Patience(30, lambda: now[0], sleep)
+    return RetryPolicy(30, lambda: now[0], sleep)
 
 
 @pytest.fixture
 def api(server: Server) -> Api:
-    return Api(Http(server.url, NoLogin()), patience=quick)
+    return Api(Http(server.url, NoLogin()), retry_policy=quick)
 
 
 def failed(api: Api) -> CallFailed:
@@ -175,7 +175,7 @@ class TestFailures:
         failed(api)
         assert len(server.requests) == 1
 
-    def test_retry_after_beyond_the_patience_ends_it(self, api: Api, server: Server) -> None:
+    def test_retry_after_beyond_the_retries_ends_it(self, api: Api, server: Server) -> None:
         server.otherwise = http(503, "", None, {"Retry-After": "31"})
         failed(api)
         assert len(server.requests) == 1
@@ -244,7 +244,7 @@ class Airflow3:
 class TestGenerations:
     def api(self, server: Server, **options: Any) -> Api:
         api = connect_api({**OPTIONS, "url": server.url, **options})
-        api.patience = quick
+        api.retry_policy = quick
         return api
 
     def test_auto_costs_nothing_on_airflow_2(self, server: Server) -> None:
@@ -316,7 +316,7 @@ class TestGenerations:
 class TestExperimental:
     @pytest.fixture
     def api(self, server: Server) -> Api:
-        return Api(Http(server.url, NoLogin()), dialect=EXPERIMENTAL, patience=quick)
+        return Api(Http(server.url, NoLogin()), dialect=EXPERIMENTAL, retry_policy=quick)
 
     def listed(self, *ids: str) -> bytes:
         common = {"dag_id": "load", "state": "running", "execution_date": "2026-01-31T07:00:00+00:00"}

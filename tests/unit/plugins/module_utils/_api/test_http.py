@@ -20,8 +20,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
     Http,
-    NoAnswer,
-    Patience,
+    RetryPolicy,
+    TransportError,
     base_url,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -113,7 +113,7 @@ class TestWholeness:
         end = len(whole) - 4 if b"chunked" in whole else len(whole)
         for length in range(end):
             server.otherwise = whole[:length]
-            with pytest.raises(NoAnswer) as caught:
+            with pytest.raises(TransportError) as caught:
                 pytest.fail(f"{client.send('GET', '/x')} was taken from {whole[:length]!r}")
             assert (caught.value.kind, caught.value.nothing_sent) == ("broken", False)
 
@@ -123,7 +123,7 @@ class TestWholeness:
         headers = whole.index(b"\r\n\r\n") + 4
         for length in range(headers):
             server.otherwise = whole[:length]
-            with pytest.raises(NoAnswer):
+            with pytest.raises(TransportError):
                 client.send("GET", "/x")
         server.otherwise = whole
         assert client.send("GET", "/x").status == 404
@@ -135,7 +135,7 @@ class TestWholeness:
     def test_too_much_is_refused(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(api_http, "_MOST", 100)
         server.otherwise = http(200, "x" * 101, "text/plain")
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(TransportError) as caught:
             Http(server.url, NoLogin()).send("GET", "/x")
         assert not caught.value.passing
 
@@ -154,12 +154,12 @@ class TestLines:
         server.replies = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{1}\n\r\n4\r\n{2"]
         lines = Http(server.url, NoLogin()).lines("/wait", 5)
         assert next(lines) == b"{1}"
-        with pytest.raises(NoAnswer):
+        with pytest.raises(TransportError):
             list(lines)
 
     def test_that_do_not_come(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            with pytest.raises(NoAnswer) as caught:
+            with pytest.raises(TransportError) as caught:
                 list(Http(f"http://127.0.0.1:{silent.getsockname()[1]}", NoLogin()).lines("/wait", 0.2))
             assert caught.value.kind == "timeout"
 
@@ -411,13 +411,13 @@ class Clock:
         self.pauses.append(seconds)
 
 
-class TestPatience:
+class TestRetryPolicy:
     def test_grows_and_ends(self) -> None:
         clock = Clock()
-        patience = Patience(30, lambda: clock.now, clock.sleep)
+        retry_policy = RetryPolicy(30, lambda: clock.now, clock.sleep)
         clock.now += 500  # what came before the first failure does not count
         start = clock.now
-        while patience.pause():
+        while retry_policy.pause():
             pass
         assert 20 < clock.now - start <= 30
         assert clock.pauses[0] <= 0.25
@@ -427,23 +427,23 @@ class TestPatience:
     def test_two_callers_do_not_march_in_step(self) -> None:
         clocks = [Clock(), Clock()]
         for clock in clocks:
-            Patience(30, lambda clock=clock: clock.now, clock.sleep).pause()  # type: ignore[misc]
+            RetryPolicy(30, lambda clock=clock: clock.now, clock.sleep).pause()  # type: ignore[misc]
         assert clocks[0].pauses != clocks[1].pauses
 
     def test_obeys_the_server_within_its_time(self) -> None:
         clock = Clock()
-        patience = Patience(30, lambda: clock.now, clock.sleep)
-        assert patience.pause(at_least=10)
+        retry_policy = RetryPolicy(30, lambda: clock.now, clock.sleep)
+        assert retry_policy.pause(at_least=10)
         assert clock.pauses[0] >= 10
-        assert not patience.pause(at_least=25)
+        assert not retry_policy.pause(at_least=25)
         assert len(clock.pauses) == 1
 
     def test_counts(self) -> None:
         clock = Clock()
-        patience = Patience(30, lambda: clock.now, clock.sleep)
-        assert patience.pause()
-        assert [patience.pause(most=2) for _other in range(3)] == [True, True, False]
-        assert patience.pause()
+        retry_policy = RetryPolicy(30, lambda: clock.now, clock.sleep)
+        assert retry_policy.pause()
+        assert [retry_policy.pause(most=2) for _other in range(3)] == [True, True, False]
+        assert retry_policy.pause()
 
 
 def free_port() -> int:
@@ -451,7 +451,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def failing(client: Http) -> NoAnswer:
-    with pytest.raises(NoAnswer) as caught:
+def failing(client: Http) -> TransportError:
+    with pytest.raises(TransportError) as caught:
         client.send("GET", "/x")
     return caught.value

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.kerberos import KerberosLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from unit.plugins.scripted_server import Server, http
@@ -59,7 +59,7 @@ def test_the_token_goes_along_unasked_and_once(server: Server) -> None:
 
 def test_without_a_ticket_nothing_is_sent(server: Server, library: type[Negotiation]) -> None:
     library.has_ticket = False
-    with pytest.raises(NoAnswer, match=f"no ticket for airflow/h could be had .{TEXT_OF_NO_TICKET}") as caught:
+    with pytest.raises(TransportError, match=f"no ticket for airflow/h could be had .{TEXT_OF_NO_TICKET}") as caught:
         Http(server.url, KerberosLogin("h")).send("GET", "/x")
     assert (caught.value.kind, caught.value.nothing_sent, caught.value.passing) == ("kerberos", True, False)
     assert server.requests == []

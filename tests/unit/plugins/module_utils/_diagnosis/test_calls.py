@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V2
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, NoAnswer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import diagnose
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Observed, private_values
@@ -38,7 +38,9 @@ def page(status: int, title: str = "Welcome to nginx!", **headers: str) -> Answe
     return Answer(status, {"Content-Type": "text/html", **headers}, f"<title> {title}\n</title>".encode())
 
 
-def seen(answer: Answer | None = None, method: str = "GET", trouble: NoAnswer | None = None, **found: Any) -> Observed:
+def seen(
+    answer: Answer | None = None, method: str = "GET", trouble: TransportError | None = None, **found: Any
+) -> Observed:
     failure = CallFailed(method, DAG if method == "GET" else RUNS, answer=answer, trouble=trouble)
     return Observed(**{"base": "http://h:8080", "dag_id": "load", "username": "ada", "failure": failure, **found})
 
@@ -53,46 +55,46 @@ NO_SESSIONS: dict[str, Any] = {"form": True}
 
 REFUSALS = [
     # 2.2.5: deny_all; basic_auth
-    (refused(401, "2.2.5", stranger=401, known=401), CERTAINLY_NOT_IN_FORCE),
-    (refused(401, "2.2.5", "Basic", stranger=401, known=401, form=False), WRONG_LOGIN),
-    (refused(401, "2.2.5", "Basic", stranger=401, known=401, **NO_SESSIONS), HEADER_LOST),
-    (refused(403, "2.2.5", stranger=401, known=403), ROLE.format("read")),
-    (refused(403, "2.2.5", method="POST", stranger=401, known=200), ROLE.format("trigger")),
+    (refused(401, "2.2.5", anonymous=401, known=401), CERTAINLY_NOT_IN_FORCE),
+    (refused(401, "2.2.5", "Basic", anonymous=401, known=401, form=False), WRONG_LOGIN),
+    (refused(401, "2.2.5", "Basic", anonymous=401, known=401, **NO_SESSIONS), HEADER_LOST),
+    (refused(403, "2.2.5", anonymous=401, known=403), ROLE.format("read")),
+    (refused(403, "2.2.5", method="POST", anonymous=401, known=200), ROLE.format("trigger")),
     # 2.2.5: default
-    (refused(403, "2.2.5", stranger=403, known=403, **ACCEPTED), NOT_IN_FORCE),
+    (refused(403, "2.2.5", anonymous=403, known=403, **ACCEPTED), NOT_IN_FORCE),
     # 2.3.4 to 2.8, 2.10.5: session
-    (refused(401, "2.3.4", stranger=401, known=401, **ACCEPTED), NOT_IN_FORCE),
-    (refused(401, "2.10.5", stranger=401, known=401, form=True, may_read=False, may_trigger=False), NOT_IN_FORCE),
+    (refused(401, "2.3.4", anonymous=401, known=401, **ACCEPTED), NOT_IN_FORCE),
+    (refused(401, "2.10.5", anonymous=401, known=401, form=True, may_read=False, may_trigger=False), NOT_IN_FORCE),
     # 2.3.4 and later: basic_auth,session; session,basic_auth
-    (refused(401, "2.6.3", stranger=401, known=401, form=False), WRONG_LOGIN_AND_MORE),
-    (refused(401, "2.6.3", "Basic", stranger=401, known=401, form=False), WRONG_LOGIN),
-    (refused(401, "2.6.3", "Basic", stranger=401, known=401, **ACCEPTED), HEADER_LOST),
+    (refused(401, "2.6.3", anonymous=401, known=401, form=False), WRONG_LOGIN_AND_MORE),
+    (refused(401, "2.6.3", "Basic", anonymous=401, known=401, form=False), WRONG_LOGIN),
+    (refused(401, "2.6.3", "Basic", anonymous=401, known=401, **ACCEPTED), HEADER_LOST),
     # 2.9.3, 2.11.2: everybody is told 403
-    (refused(403, "2.11.2", stranger=403, known=403, **ACCEPTED), NOT_IN_FORCE),
-    (refused(403, "2.11.2", stranger=403, known=403, form=True, may_read=True, may_trigger=False), NOT_IN_FORCE),
-    (refused(403, "2.11.2", stranger=403, known=403, form=False), WRONG_LOGIN_AND_MORE),
+    (refused(403, "2.11.2", anonymous=403, known=403, **ACCEPTED), NOT_IN_FORCE),
+    (refused(403, "2.11.2", anonymous=403, known=403, form=True, may_read=True, may_trigger=False), NOT_IN_FORCE),
+    (refused(403, "2.11.2", anonymous=403, known=403, form=False), WRONG_LOGIN_AND_MORE),
     (
-        refused(403, "2.11.2", stranger=403, known=403, form=True, may_read=False, may_trigger=False),
+        refused(403, "2.11.2", anonymous=403, known=403, form=True, may_read=False, may_trigger=False),
         ROLE.format("read"),
     ),
-    (refused(403, "2.11.2", method="POST", stranger=403, known=200), ROLE.format("trigger")),
+    (refused(403, "2.11.2", method="POST", anonymous=403, known=200), ROLE.format("trigger")),
     # everybody may read
-    (refused(403, "2.11.2", method="POST", stranger=200, known=200, **ACCEPTED), NOT_IN_FORCE),
-    (refused(403, "2.11.2", method="POST", stranger=200, known=200, form=False), WRONG_LOGIN),
+    (refused(403, "2.11.2", method="POST", anonymous=200, known=200, **ACCEPTED), NOT_IN_FORCE),
+    (refused(403, "2.11.2", method="POST", anonymous=200, known=200, form=False), WRONG_LOGIN),
     (
-        refused(403, "2.11.2", method="POST", stranger=200, known=200, form=True, may_read=True, may_trigger=False),
+        refused(403, "2.11.2", method="POST", anonymous=200, known=200, form=True, may_read=True, may_trigger=False),
         ROLE.format("trigger"),
     ),
     # no form to try
-    (refused(401, "2.6.3", stranger=401, known=401, form_trouble="it is away"), UNKNOWN),
-    (refused(403, "2.11.2", stranger=403, known=403, form_trouble="it is away"), UNKNOWN),
+    (refused(401, "2.6.3", anonymous=401, known=401, form_trouble="it is away"), UNKNOWN),
+    (refused(403, "2.11.2", anonymous=403, known=403, form_trouble="it is away"), UNKNOWN),
     (
-        refused(401, "2.2.5", "Basic", stranger=401, known=401, form_trouble="x"),
+        refused(401, "2.2.5", "Basic", anonymous=401, known=401, form_trouble="x"),
         "basic_auth is in force; it cannot be told",
     ),
-    (refused(403, "2.11.2", stranger=None, known=403), UNKNOWN),
+    (refused(403, "2.11.2", anonymous=None, known=403), UNKNOWN),
     # no login
-    (refused(403, "2.11.2", stranger=403, known=403, username=None), "the API wants a login, and none was given"),
+    (refused(403, "2.11.2", anonymous=403, known=403, username=None), "the API wants a login, and none was given"),
 ]
 
 
@@ -114,10 +116,10 @@ def v2(status: int, detail: str, path: str = DAG, method: str = "GET", **found: 
     )
 
 
-def experimental(status: int, text: str, stranger: int | None, **found: Any) -> Observed:
+def experimental(status: int, text: str, anonymous: int | None, **found: Any) -> Observed:
     answer = Answer(status, {"Content-Type": "text/html"}, text.encode())
     failure = CallFailed("GET", DAG, answer, dialect=EXPERIMENTAL)
-    known = {"server": Server("experimental", None), "stranger": stranger}
+    known = {"server": Server("experimental", None), "anonymous": anonymous}
     return Observed(**{"base": "http://h", "dag_id": "load", "username": "ada", "failure": failure, **known, **found})
 
 
@@ -145,7 +147,7 @@ TOKEN: dict[str, Any] = {"username": None, "has_token": True}
         (experimental(401, "Unauthorized", 401), "the login does not reach Airflow"),
         (experimental(401, "Unauthorized", 401, username=None), "the API wants a login"),
         (experimental(403, "Forbidden", None), "it cannot be told"),
-        (refused(403, "2.11.2", stranger=403, known=403, **TOKEN), "the token is not taken"),
+        (refused(403, "2.11.2", anonymous=403, known=403, **TOKEN), "the token is not taken"),
     ],
 )
 def test_refusals_of_other_generations_and_tokens(observed: Observed, cause: str) -> None:
@@ -169,15 +171,15 @@ def test_the_release_is_read_from_a_refusal(place: str, release: str | None) -> 
 
 
 def test_an_unknown_cause_lists_the_candidates_in_order() -> None:
-    cause = diagnose(refused(403, "2.11.2", stranger=403, known=403, form_trouble="it is away")).cause
+    cause = diagnose(refused(403, "2.11.2", anonymous=403, known=403, form_trouble="it is away")).cause
     order = ["(1) basic_auth", "(2) the password", "(3) the user's role", "(4) a proxy"]
     assert [cause.index(words) for words in order] == sorted(cause.index(words) for words in order)
 
 
 def test_a_role_that_will_be_too_low_is_told_at_once() -> None:
-    may_not = diagnose(refused(401, "2.6.3", stranger=401, known=401, form=True, may_read=True, may_trigger=False))
+    may_not = diagnose(refused(401, "2.6.3", anonymous=401, known=401, form=True, may_read=True, may_trigger=False))
     assert "User or Op" in may_not.remedy
-    may = diagnose(refused(401, "2.6.3", stranger=401, known=401, **ACCEPTED))
+    may = diagnose(refused(401, "2.6.3", anonymous=401, known=401, **ACCEPTED))
     assert "User or Op" not in may.remedy
 
 
@@ -230,7 +232,7 @@ def test_redirects(location: str, remedy: str) -> None:
     "kind", ["name", "refused", "unreachable", "proxy", "tls", "timeout", "broken", "foreign", "settings"]
 )
 def test_no_answer(kind: str) -> None:
-    found = diagnose(seen(trouble=NoAnswer(kind, "it went wrong")))
+    found = diagnose(seen(trouble=TransportError(kind, "it went wrong")))
     assert found.cause == "h:8080 gave no answer: it went wrong"
     assert found.http_status is None
     assert found.remedy
@@ -238,7 +240,7 @@ def test_no_answer(kind: str) -> None:
 
 @pytest.mark.parametrize(("tried", "said"), [(0.0, False), (60.0, True)])
 def test_how_long_it_was_tried_is_said_only_where_it_was(tried: float, said: bool) -> None:
-    for case in (seen(trouble=NoAnswer("refused", "it went wrong"), tried=tried), seen(page(503), tried=tried)):
+    for case in (seen(trouble=TransportError("refused", "it went wrong"), tried=tried), seen(page(503), tried=tried)):
         assert ("stayed so for 60 seconds" in diagnose(case).evidence) is said
 
 

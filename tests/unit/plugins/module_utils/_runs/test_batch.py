@@ -10,7 +10,7 @@ from typing import Any, Mapping
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import CONNECTIONS, Batch, Lanes
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import orders
@@ -54,7 +54,7 @@ class BusyAirflow(FakeAirflow):
 
 def batch_on(airflow: FakeAirflow, *runs: dict[str, Any], **options: Any) -> Batch:
     clock = Clock()
-    api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
+    api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
     one = {"run_id": None, "conf": None, "logical_date": None, "note": None}
     return Batch(
         api, orders({**RUNS, **options, "runs": [{**one, "dag_id": "load", **run} for run in runs]}), clock, clock.sleep

@@ -11,7 +11,12 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, V2, Dialect
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    Http,
+    RetryPolicy,
+    TransportError,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import RunChange, Wanted, wanted_change
 from hypothesis import given
@@ -44,10 +49,10 @@ class FakeAirflow(Http):
         self.sent.append((method, path, document))
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "refused":
-            raise NoAnswer("refused", "the connection was refused", nothing_sent=True)
+            raise TransportError("refused", "the connection was refused", nothing_sent=True)
         answer = self.answer(method, path, dict(document or {})) if fault == "ok" or fault.startswith("done") else None
         if fault.endswith("dropped"):
-            raise NoAnswer("broken", "the connection was dropped")
+            raise TransportError("broken", "the connection was dropped")
         status = re.search(r"\d+", fault)
         if status:
             return Answer(int(status.group()), {}, b"")
@@ -95,7 +100,7 @@ def change_on(airflow: FakeAirflow, dialect: Dialect = V1, **options: Any) -> Ru
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    api = Api(airflow, dialect=dialect, patience=lambda: Patience(30, lambda: now[0], sleep))
+    api = Api(airflow, dialect=dialect, retry_policy=lambda: RetryPolicy(30, lambda: now[0], sleep))
     return RunChange(api, Wanted("load", options.pop("run_id", "mine"), **options))
 
 

@@ -12,7 +12,12 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import V2
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    Http,
+    RetryPolicy,
+    TransportError,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import order
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger
@@ -71,10 +76,10 @@ class FakeAirflow(Http):
         self.sent.append((method, path))
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "refused":
-            raise NoAnswer("refused", "the connection was refused", nothing_sent=True)
+            raise TransportError("refused", "the connection was refused", nothing_sent=True)
         answer = self.answer(method, path, document) if fault == "ok" or fault.startswith("done") else None
         if fault.endswith("dropped"):
-            raise NoAnswer("broken", "the connection was dropped")
+            raise TransportError("broken", "the connection was dropped")
         status = re.search(r"\d+", fault)
         if status:
             return Answer(int(status.group()), {}, b"")
@@ -152,7 +157,7 @@ def problem(status: int, detail: str | None = None) -> Answer:
 
 def trigger_on(airflow: FakeAirflow, **options: Any) -> Trigger:
     clock = Clock()
-    api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
+    api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
     return Trigger(api, order({**OPTIONS, **options}), clock, clock.sleep)
 
 
@@ -522,7 +527,7 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.scheduler = "unhealthy"
         clock = Clock()
-        api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
+        api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
         trigger = Trigger(api, order({**OPTIONS, "wait": True, "wait_timeout": 3600.0}), clock, clock.sleep)
         trigger.place()
         error = failure_of(trigger, wait=True)
@@ -544,7 +549,7 @@ class TestWait:
             if clock.now > 100:
                 airflow.states = ["success"]
 
-        api = Api(airflow, patience=lambda: Patience(30, clock, clock.sleep))
+        api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
         trigger = Trigger(api, order({**OPTIONS, "wait": True}), clock, sleep)
         trigger.place()
         airflow.states = states
@@ -587,7 +592,7 @@ class Watched(FakeAirflow):
         self.watches += 1
         for line in self.lines_of.pop(0) if self.lines_of else []:
             if line == "cut":
-                raise NoAnswer("broken", "the connection was dropped")
+                raise TransportError("broken", "the connection was dropped")
             if line == "end":
                 self.states = ["success"]
             yield b'{"state": "success", "results": {"a": 1}}' if line == "end" else line.encode()

@@ -22,7 +22,12 @@ from typing import Any, Iterable, Mapping, NamedTuple
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, Logins, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, NoAnswer, Patience
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    Http,
+    RetryPolicy,
+    TransportError,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
@@ -144,7 +149,7 @@ class Stub(Http):
     def send(self, method: str, path: str, *, document: Mapping[str, Any] | None = None, **_other: Any) -> Answer:
         self.sent[method] += 1
         if any(span.covers(self.now) for span in self.day.outages):
-            raise NoAnswer("refused", "the connection was refused", nothing_sent=True)
+            raise TransportError("refused", "the connection was refused", nothing_sent=True)
         if path == "/api/v2/version":
             return as_answer(404, {"title": "Not Found"})
         if path == "/api/v1/version":
@@ -233,7 +238,7 @@ class Site:
             self._limits,
             clock=lambda: self.clock[0],
             connect=lambda _options: Api(
-                self.stub, Logins(NoLogin(), NoLogin(), "watcher"), patience=lambda: Patience(0)
+                self.stub, Logins(NoLogin(), NoLogin(), "watcher"), retry_policy=lambda: RetryPolicy(0)
             ),
         )
 
