@@ -67,7 +67,7 @@ class CallFailed(Exception):
 
     @property
     def taken(self) -> bool:
-        """Whether there is a run already that has the id or the logical date of the one ordered."""
+        """Whether there is a run already that has the id or the logical date of the requested one."""
         return self.status == 409 or (self.status == 400 and "already exists" in (self.said or ""))
 
     @property

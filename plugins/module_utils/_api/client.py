@@ -115,7 +115,7 @@ class Api(Caller):
         return self._identifying(call)
 
     def check_words(self, new: NewRun) -> None:
-        """Raise AirflowError where this generation of the API has no word for what is ordered. Sends nothing."""
+        """Raise AirflowError where this generation of the API has no word for what is requested. Sends nothing."""
         if new.note is not None and not self.dialect.has_notes:
             raise AirflowError(f"note is given, and {self.dialect.releases} keeps no notes: leave it out.")
 

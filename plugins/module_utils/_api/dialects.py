@@ -27,7 +27,7 @@ class Dialect(NamedTuple):
     """What one generation of the API calls things. ``{dag}`` in paths, which follow the prefix, is a DAG's id.
 
     A run has a path of its own below ``runs`` if ``has_run_path``; else it is looked for in the list of all of them.
-    ``always`` is in every order for a run. ``validates_last``: an order with an unknown field is refused, and only
+    ``always`` is in every request for a run. ``validates_last``: a request with an unknown field is refused, and only
     after login and permission, which shows both without a run. ``said`` is the reason that an answer of the API gives
     for a refusal, None for an answer that is not the API's. ``no_such_path`` is the item by which it says that it has
     no such path, rather than no such DAG or run.
@@ -45,12 +45,12 @@ class Dialect(NamedTuple):
     has_run_path: bool
     run_key: str
     date_key: str  # of a run, in what is sent and in filters
-    due_key: str  # when a run is to start at the earliest, in filters and orders
+    due_key: str  # when a run is to start at the earliest, in filters and requests
     always: Mapping[str, Any]
     validates_last: bool
     has_notes: bool
     has_tasks: bool
-    clear_of: Callable[[Run], Mapping[str, Any]]  # how an order to clear tasks names their run
+    clear_of: Callable[[Run], Mapping[str, Any]]  # how a request to clear tasks names their run
     has_wait: bool  # a run can be waited for in one request, whose answer is written while it gets on
     log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
     run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
@@ -182,7 +182,7 @@ EXPERIMENTAL = V1._replace(
     runs="/dags/{dag}/dag_runs",
     has_run_path=False,
     run_key="run_id",
-    always={"replace_microseconds": "false"},  # else two orders within one second are for one and the same moment
+    always={"replace_microseconds": "false"},  # else two requests within one second are for one and the same moment
     validates_last=False,
     has_notes=False,
     has_tasks=False,

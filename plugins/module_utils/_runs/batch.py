@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Many runs at once: each triggered exactly once, all waited for together, and none lost through another.
 
-Every order is a Trigger. What is shared is what costs the server: the look at a DAG, the question what has ended since
+Every run is a Trigger. What is shared is what costs the server: the look at a DAG, the question what has ended since
 the last look, and the number of requests at a time (Lanes).
 """
 
@@ -22,7 +22,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import Order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Dags, Trigger
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause
 
@@ -42,15 +42,15 @@ _MOST_WITH_TASKS = 20
 
 
 class Lanes:
-    """How many orders are sent at a time: one at first, CONNECTIONS where that pays, one again after an error 500.
+    """How many runs are requested at a time: one at first, CONNECTIONS where that pays, one again after an error 500.
 
     By that one a database shows that it takes one writer, where there are two.
     """
 
-    def __init__(self, orders: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, requests: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.width = 1
         self.widest = 1
-        self._left = orders
+        self._left = requests
         self._clock = clock
         self._done = 0
         self._seconds = 0.0
@@ -92,7 +92,7 @@ class Lanes:
 class Batch:
     """Orders on their way together.
 
-    ``triggers`` are in the order of ``orders``. ``failures`` has, for the numbers of those that went wrong, the
+    ``triggers`` are in the order of ``requests``. ``failures`` has, for the numbers of those that went wrong, the
     CallFailed or AirflowError. ``api`` is the batch's own from then on: the retries for a server that is gone
     are spent once.
     """
@@ -100,7 +100,7 @@ class Batch:
     def __init__(
         self,
         api: Api,
-        orders: Sequence[Order],
+        requests: Sequence[RunRequest],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -109,13 +109,13 @@ class Batch:
         api.retry_policy = lambda: RetryPolicy(0) if self._gone else self._retry_policy()
         self._clock = clock
         self._sleep = sleep
-        self._lanes = Lanes(len(orders))
+        self._lanes = Lanes(len(requests))
         self._since = datetime.now(timezone.utc)
         self._gone = False  # the server has not come back within the retries of one run
         self._refusals: dict[str, CallFailed] = {}  # of a DAG, or "" of everything
         self._failed_runs = 0
         dags = Dags(api)
-        self.triggers = [Trigger(api, order, clock, sleep, dags, self._lanes.one) for order in orders]
+        self.triggers = [Trigger(api, request, clock, sleep, dags, self._lanes.one) for request in requests]
         self.failures: dict[int, CallFailed | AirflowError] = {}
 
     @property
@@ -123,12 +123,12 @@ class Batch:
         """The most at a time."""
         return self._lanes.widest
 
-    def place(self, check_mode: bool = False) -> None:
+    def submit(self, check_mode: bool = False) -> None:
         """Make the runs exist, or look whether that would go well."""
         self._since = self._api.server_time() - _MARGIN
-        self._place(0, check_mode)  # by it the API finds out whom it speaks to
+        self._submit(0, check_mode)  # by it the API finds out whom it speaks to
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            for _done in pool.map(lambda number: self._place(number, check_mode), range(1, len(self.triggers))):
+            for _done in pool.map(lambda number: self._submit(number, check_mode), range(1, len(self.triggers))):
                 pass
 
     def wait(self) -> None:
@@ -141,16 +141,16 @@ class Batch:
         for run in [trigger.run for trigger in self.triggers if trigger.run is not None and trigger.run.finished]:
             self._end(pending, run)
         if pending:
-            self._wait_for(pending, self.triggers[0].order)
+            self._wait_for(pending, self.triggers[0].request)
 
-    def _place(self, number: int, check_mode: bool) -> None:
+    def _submit(self, number: int, check_mode: bool) -> None:
         trigger = self.triggers[number]
-        dag_id = trigger.order.new.dag_id
+        dag_id = trigger.request.new.dag_id
         try:
             refusal = self._refusals.get("") or self._refusals.get(dag_id)
             if refusal is not None:
                 raise refusal
-            trigger.place(check_mode)
+            trigger.submit(check_mode)
             self._gone = False
         except CallFailed as failure:
             self.failures[number] = failure
@@ -161,7 +161,7 @@ class Batch:
         except AirflowError as error:
             self.failures[number] = error
 
-    def _wait_for(self, pending: dict[tuple[str, str], int], order: Order) -> None:
+    def _wait_for(self, pending: dict[tuple[str, str], int], request: RunRequest) -> None:
         begin = self._clock()
         scheduler = SchedulerWatch(self._api)
         refusals = idle = 0
@@ -170,11 +170,11 @@ class Batch:
         first = len(pending)
         while pending:
             waited = self._clock() - begin
-            left = order.wait_timeout - waited
+            left = request.wait_timeout - waited
             if left < 1:
                 self._give_up(pending, trouble)
                 return
-            self._sleep(min(max(at_least, pause(waited, order.wait_interval)), left))
+            self._sleep(min(max(at_least, pause(waited, request.wait_interval)), left))
             waited = self._clock() - begin
             if len(pending) == first and trouble is None and scheduler.due(waited):
                 if scheduler.check(waited) and self._is_queued(pending):

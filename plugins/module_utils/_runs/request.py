@@ -19,7 +19,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]{1,250}")
 _MOST_NOTE = 1000
 
 
-class Order(NamedTuple):
+class RunRequest(NamedTuple):
     """What is asked for. ``named``: the run's id comes from the user, who may have triggered it before."""
 
     new: NewRun
@@ -32,7 +32,7 @@ class Order(NamedTuple):
     on_timeout: str = "leave"  # or "fail_run"
 
 
-def order(options: Mapping[str, Any]) -> Order:
+def run_request(options: Mapping[str, Any]) -> RunRequest:
     """What the options of airflow_dag_trigger ask for. Raises AirflowError for what Airflow would refuse."""
     dag_id = options["dag_id"]
     if not _DAG_ID.fullmatch(dag_id) or dag_id in (".", ".."):
@@ -53,12 +53,12 @@ def order(options: Mapping[str, Any]) -> Order:
     if not 1 <= options["wait_interval"] < float("inf"):
         raise AirflowError(f"wait_interval is {options['wait_interval']}: it must be a number of seconds, at least 1.")
     date = options["logical_date"]
-    return Order(
+    return RunRequest(
         new=NewRun(
             dag_id,
             run_id or _new_run_id(),
             _as_json(options["conf"]),
-            aware("logical_date", date) if date else None,
+            parse_timestamp("logical_date", date) if date else None,
             note,
         ),
         named=run_id is not None,
@@ -71,13 +71,13 @@ def order(options: Mapping[str, Any]) -> Order:
     )
 
 
-def orders(options: Mapping[str, Any]) -> list[Order]:
+def run_requests(options: Mapping[str, Any]) -> list[RunRequest]:
     """What the option ``runs`` asks for. Raises AirflowError for what Airflow would refuse."""
-    wanted: list[Order] = []
+    wanted: list[RunRequest] = []
     first: dict[tuple[str, str], int] = {}
     for number, one in enumerate(options["runs"]):
         try:
-            wanted.append(order({**options, **one}))
+            wanted.append(run_request({**options, **one}))
         except AirflowError as error:
             raise AirflowError(f"runs[{number}]: {error}") from None
         new = wanted[-1].new
@@ -94,7 +94,7 @@ def _new_run_id() -> str:
     return f"ansible__{now.isoformat()}__{uuid.uuid4().hex[:12]}"
 
 
-def aware(option: str, text: str) -> str:
+def parse_timestamp(option: str, text: str) -> str:
     """A date with its timezone in the form that every release reads."""
     try:
         date = parsed_date(text)

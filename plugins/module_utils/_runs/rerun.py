@@ -152,7 +152,7 @@ class RunChange:
 
 def wanted_change(options: Mapping[str, Any]) -> Wanted:
     """What the options of airflow_dag_run ask for. Raises AirflowError for an end_date that is none."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import aware
+    from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import parse_timestamp
 
     end_date = options["end_date"]
     return Wanted(
@@ -161,7 +161,7 @@ def wanted_change(options: Mapping[str, Any]) -> Wanted:
         options["state"],
         options["rerun"],
         options["rerun_states"],
-        aware("end_date", end_date) if end_date else None,
+        parse_timestamp("end_date", end_date) if end_date else None,
     )
 
 

@@ -27,7 +27,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     same_moment,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import Order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause, watch
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _REFUSALS = 3
 
 
 class Dags:
-    """DAGs, each looked at once, for all the orders that are for it."""
+    """DAGs, each looked at once, for all the runs of it that are requested."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -60,18 +60,19 @@ class Dags:
 
 
 class Trigger:
-    """One order on its way: ``changed``, ``run`` and ``failed_tasks`` tell how far it has come.
+    """One requested run on its way: ``changed``, ``run`` and ``failed_tasks`` tell how far it has come.
 
     ``in_doubt``: the run has been asked for, and whether it exists could not be found out.
 
-    ``dags`` and ``lane`` are for who has many orders: what they know of DAGs, and what a request to create a run has to
-    wait for. The methods raise CallFailed where the API refuses, and AirflowError with a diagnosis for everything else.
+    ``dags`` and ``lane`` are for many requests together: what they know of DAGs, and what each has to wait for before
+    it is sent. The methods raise CallFailed where the API refuses, and AirflowError with a diagnosis for everything
+    else.
     """
 
     def __init__(
         self,
         api: Api,
-        order: Order,
+        request: RunRequest,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         dags: Dags | None = None,
@@ -80,8 +81,8 @@ class Trigger:
         self._api = api
         self._dags = dags or Dags(api)
         self._lane = lane
-        self.order = order
-        self._new = order.new
+        self.request = request
+        self._new = request.new
         self._clock = clock
         self._sleep = sleep
         self.changed = False
@@ -89,16 +90,16 @@ class Trigger:
         self.run: Run | None = None
         self.failed_tasks: list[FailedTask] | None = []  # None if they cannot be told
 
-    def place(self, check_mode: bool = False) -> Run:
+    def submit(self, check_mode: bool = False) -> Run:
         """Make the run exist, and return it. In check mode only look whether that would go well."""
         new = self._new
-        if self.order.named:
+        if self.request.named:
             self.run = self._api.run(new.dag_id, new.run_id)
             if self.run is not None:
                 self._check_same(self.run)
-        if self.run is None and self.order.unless_running:
+        if self.run is None and self.request.unless_running:
             self.run = self._api.active_run(new.dag_id)
-        if self.run is not None and (self.run.finished or not self.order.waits):
+        if self.run is not None and (self.run.finished or not self.request.waits):
             return self.run
         unpause = self._must_unpause(check_mode)
         if check_mode:
@@ -117,8 +118,8 @@ class Trigger:
         return self.run
 
     def wait(self, with_tasks: bool = True) -> Run:
-        """Wait until the placed run has ended well, and return it. ``with_tasks``: find out which tasks failed."""
-        run = self._waited_for(self._placed())
+        """Wait until the submitted run has ended well, and return it. ``with_tasks``: find out which tasks failed."""
+        run = self._waited_for(self._submitted())
         if run.state == "failed":
             if with_tasks:
                 self._fetch_failed_tasks(run)
@@ -135,14 +136,14 @@ class Trigger:
         run = self._plan() if self.run is None and self.in_doubt else self.run
         if run is not None:
             known["dag_run"] = run._asdict()
-        if self.order.waits:
+        if self.request.waits:
             known["failed_tasks"] = [task._asdict() for task in self.failed_tasks or []]
             known["timed_out"] = False
         return known
 
     def _must_unpause(self, check_mode: bool) -> bool:
-        if self.order.if_paused == "trigger" and not check_mode:
-            return False  # the order itself tells what else is wrong
+        if self.request.if_paused == "trigger" and not check_mode:
+            return False  # the request itself shows what else is wrong
         dag = self._dags.look_at(self._new.dag_id)
         if not dag.is_paused and not dag.has_import_errors:
             return False
@@ -150,14 +151,14 @@ class Trigger:
 
         if dag.has_import_errors:  # which 2.x and 3.x answer in different ways, and in check mode not at all
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.import_error(dag.dag_id))
-        if self.order.if_paused == "fail":
+        if self.request.if_paused == "fail":
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
-        return self.order.if_paused == "unpause"
+        return self.request.if_paused == "unpause"
 
     def _checked_plan(self) -> Run:
         self._api.check_words(self._new)
         self._api.check_create_run(self._new.dag_id)
-        return self._plan() if self.order.named else self._plan()._replace(run_id=None)
+        return self._plan() if self.request.named else self._plan()._replace(run_id=None)
 
     def _plan(self) -> Run:
         new = self._new
@@ -230,10 +231,10 @@ class Trigger:
         trouble: CallFailed | None = None
         while not run.finished:
             waited = self._clock() - begin
-            left = self.order.wait_timeout - waited
+            left = self.request.wait_timeout - waited
             if left < 1:
                 return self.out_of_time(self.why_not_ended(trouble))
-            seconds = max(at_least, pause(waited, self.order.wait_interval))
+            seconds = max(at_least, pause(waited, self.request.wait_interval))
             watching = watching and trouble is None and self._watched(run, seconds, min(watch(waited), left))
             if not watching:
                 self._sleep(min(seconds, left))
@@ -265,7 +266,7 @@ class Trigger:
         """The error that ends a wait which is in vain."""
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
-        run = self._placed()
+        run = self._submitted()
         return self._failed(
             f"Run {run.run_id!r} of DAG {run.dag_id!r}",
             "was not waited for any longer",
@@ -274,9 +275,9 @@ class Trigger:
 
     def out_of_time(self, why: Diagnosis) -> Run:
         """The run, if its end came at the last moment; else do with it what was asked for, and raise."""
-        run = self._placed()
-        what = f"did not end within {self.order.wait_timeout:g} seconds"
-        if self.order.on_timeout == "fail_run":
+        run = self._submitted()
+        what = f"did not end within {self.request.wait_timeout:g} seconds"
+        if self.request.on_timeout == "fail_run":
             try:
                 now = self.run = self._api.run(run.dag_id, str(run.run_id)) or run
                 if now.finished:
@@ -292,7 +293,7 @@ class Trigger:
         """Why the run has not ended in time. ``trouble`` is what the last look at it met with."""
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
-        run = self._placed()
+        run = self._submitted()
         paused = scheduler = None
         if trouble is None:
             api = self._api.without_retries()
@@ -303,8 +304,8 @@ class Trigger:
                 pass  # then the cause stays as wide as it is
         return diagnosis.timed_out(run.state, run.url, paused, scheduler, str(trouble) if trouble else None)
 
-    def _placed(self) -> Run:
-        return self.run or self.place()
+    def _submitted(self) -> Run:
+        return self.run or self.submit()
 
     def _fetch_failed_tasks(self, run: Run) -> None:
         try:

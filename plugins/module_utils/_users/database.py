@@ -18,8 +18,8 @@ _MARK = "fleetops.airflow: "
 _PROGRAM = r"""
 import contextlib, json, sys
 
-order = json.load(sys.stdin)
-wanted, password = order["wanted"], order["password"]
+request = json.load(sys.stdin)
+wanted, password = request["wanted"], request["password"]
 
 
 class Refused(Exception):
@@ -49,7 +49,7 @@ class PasswordUsers:
 
     def create(self):
         user = self.PasswordUser(self.User())
-        user.username, user.email, user.password = order["username"], wanted["email"], password
+        user.username, user.email, user.password = request["username"], wanted["email"], password
         self.session.add(user)
         self.session.commit()
 
@@ -104,7 +104,7 @@ class SecurityManager:
     def create(self):
         roles = self.roles()
         user = self.manager.add_user(
-            order["username"], wanted["first_name"], wanted["last_name"], wanted["email"], roles[0], password=password
+            request["username"], wanted["first_name"], wanted["last_name"], wanted["email"], roles[0], password=password
         )
         self.check(user)
         if len(roles) > 1:
@@ -149,41 +149,42 @@ def users():
 
 
 def converge(users):
-    user = users.find(username=order["username"])
-    told = {"existed": bool(user), "before": users.seen(user) if user else {}, "password_changed": False, "changed": []}
+    user = users.find(username=request["username"])
+    before = users.seen(user) if user else {}
+    reported = {"existed": bool(user), "before": before, "password_changed": False, "changed": []}
     for name in list(wanted):
         if name not in users.details or wanted[name] is None:
             del wanted[name]
-    if order["state"] == "absent":
-        if user and order["apply"]:
+    if request["state"] == "absent":
+        if user and request["apply"]:
             users.delete(user)
-        return dict(told, after={})
+        return dict(reported, after={})
     if not user:
         if password is None:
             raise Refused("there is no such user, and without a password none can be made")
-        for name, value in order["for_new"].items():
+        for name, value in request["for_new"].items():
             if name in users.details:
                 wanted.setdefault(name, value)
-    told["after"] = dict(told["before"], **wanted)
+    reported["after"] = dict(before, **wanted)
     if "roles" in wanted:
         users.roles()  # refuses those that do not exist
     other = users.find(email=wanted["email"]) if "email" in wanted else None
     if other and not (user and other.id == user.id):
         raise Refused("the e-mail address %s belongs to another user" % wanted["email"])
     if not user:
-        if order["apply"]:
+        if request["apply"]:
             users.create()
-        return told
-    details = [name for name in wanted if wanted[name] != told["before"][name]]
+        return reported
+    details = [name for name in wanted if wanted[name] != before[name]]
     wrong = password is not None and not users.is_password(user)
-    if wrong and not order["update_password"]:
+    if wrong and not request["update_password"]:
         raise Refused("the user exists, has another password, and update_password is on_create")
-    if order["apply"]:
+    if request["apply"]:
         if details:
             users.update(user, details)
         if wrong:
-            users.set_password(users.find(username=order["username"]))
-    return dict(told, password_changed=wrong, changed=details)
+            users.set_password(users.find(username=request["username"]))
+    return dict(reported, password_changed=wrong, changed=details)
 
 
 if wanted.get("roles"):
@@ -193,7 +194,7 @@ try:
         answer = converge(those)
 except Refused as error:
     answer = {"refused": str(error)}
-print("\n" + order["mark"] + json.dumps(answer))
+print("\n" + request["mark"] + json.dumps(answer))
 """
 
 
@@ -206,7 +207,7 @@ def converge_user(host: Host, parameters: dict[str, Any], apply: bool) -> dict[s
     :raises AirflowError: if Airflow cannot or will not.
     """
     username = parameters["username"]
-    order = {
+    request = {
         "mark": _MARK,
         "apply": apply,
         "state": parameters["state"],
@@ -221,16 +222,16 @@ def converge_user(host: Host, parameters: dict[str, Any], apply: bool) -> dict[s
             "last_name": "API",
         },
     }
-    done = run_python(host, ["-c", _PROGRAM], stdin=json.dumps(order))
+    done = run_python(host, ["-c", _PROGRAM], stdin=json.dumps(request))
     answers = [line[len(_MARK) :] for line in done.output.splitlines() if line.startswith(_MARK)]
     if done.status != 0 or not answers:
         last = done.last_line.replace(parameters["password"] or "\0", "********")
         raise AirflowError(
             "Airflow %s could not look after user %s (status %d): %s" % (host.version, username, done.status, last)
         )
-    told: dict[str, Any] = json.loads(answers[-1])
-    if "refused" in told:
+    reported: dict[str, Any] = json.loads(answers[-1])
+    if "refused" in reported:
         raise AirflowError(
-            "User %s of Airflow %s: %s. Nothing was changed." % (username, host.version, told["refused"])
+            "User %s of Airflow %s: %s. Nothing was changed." % (username, host.version, reported["refused"])
         )
-    return told
+    return reported

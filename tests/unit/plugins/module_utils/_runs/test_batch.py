@@ -13,7 +13,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import CONNECTIONS, Batch, Lanes
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import run_requests
 from unit.plugins.module_utils._runs.test_trigger import OPTIONS, Clock, FakeAirflow, as_answer, problem
 
 RUNS = {**OPTIONS, "dag_id": None, "wait": True}
@@ -57,7 +57,10 @@ def batch_on(airflow: FakeAirflow, *runs: dict[str, Any], **options: Any) -> Bat
     api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
     one = {"run_id": None, "conf": None, "logical_date": None, "note": None}
     return Batch(
-        api, orders({**RUNS, **options, "runs": [{**one, "dag_id": "load", **run} for run in runs]}), clock, clock.sleep
+        api,
+        run_requests({**RUNS, **options, "runs": [{**one, "dag_id": "load", **run} for run in runs]}),
+        clock,
+        clock.sleep,
     )
 
 
@@ -68,7 +71,7 @@ def asked(airflow: FakeAirflow, method: str, end: str) -> int:
 def test_all_are_triggered_and_waited_for() -> None:
     airflow = BusyAirflow()
     batch = batch_on(airflow, *({"conf": {"number": number}} for number in range(250)))
-    batch.place()
+    batch.submit()
     assert len(airflow.runs) == 250
     assert asked(airflow, "GET", "/load") == 1
     batch.wait()
@@ -83,7 +86,7 @@ def test_one_that_goes_wrong_does_not_lose_the_others() -> None:
     airflow = BusyAirflow()
     airflow.add("there", {"a": 1})
     batch = batch_on(airflow, {}, {"run_id": "there", "conf": {"a": 2}}, {})
-    batch.place()
+    batch.submit()
     batch.wait()
     assert list(batch.failures) == [1]
     assert "conf differs in 'a'" in str(batch.failures[1])
@@ -94,7 +97,7 @@ def test_failed_runs_are_told_one_by_one() -> None:
     airflow = BusyAirflow()
     airflow.state = "failed"
     batch = batch_on(airflow, *({} for _number in range(30)))
-    batch.place()
+    batch.submit()
     batch.wait()
     assert len(batch.failures) == 30
     assert sum(bool(trigger.failed_tasks) for trigger in batch.triggers) == 20
@@ -104,7 +107,7 @@ def test_failed_runs_are_told_one_by_one() -> None:
 def test_what_was_refused_once_is_not_sent_again(status: str, sent: int) -> None:
     airflow = BusyAirflow(["ok"] + [status] * 50)
     batch = batch_on(airflow, *({} for _number in range(40)), if_paused="trigger")
-    batch.place()
+    batch.submit()
     assert len(batch.failures) == 40
     assert all(isinstance(failure, CallFailed) for failure in batch.failures.values())
     assert sent <= airflow.posts < sent + CONNECTIONS
@@ -113,7 +116,7 @@ def test_what_was_refused_once_is_not_sent_again(status: str, sent: int) -> None
 def test_a_server_that_is_gone_is_waited_for_once() -> None:
     airflow = BusyAirflow(["ok"] + ["refused"] * 30)
     batch = batch_on(airflow, *({} for _number in range(40)), if_paused="trigger")
-    batch.place()
+    batch.submit()
     assert 40 > len(batch.failures) > 1  # the first ones; then it is back
     assert len(airflow.runs) == 40 - len(batch.failures)
 
@@ -122,7 +125,7 @@ def test_a_database_of_one_writer() -> None:
     """An error 500 after the run was made, or before: each is asked for, and none is made twice."""
     airflow = BusyAirflow(["ok", "ok", "ok", "ok", "ok", "done, 500", "ok", "500"])
     batch = batch_on(airflow, *({} for _number in range(40)))
-    batch.place()
+    batch.submit()
     assert batch.failures == {}
     assert len(airflow.runs) == 40
     assert all(trigger.changed for trigger in batch.triggers)
@@ -132,11 +135,11 @@ def test_a_paused_dag_fails_all_and_is_unpaused_once() -> None:
     airflow = BusyAirflow()
     airflow.is_paused = True
     batch = batch_on(airflow, {}, {}, {})
-    batch.place()
+    batch.submit()
     assert len(batch.failures) == 3
     assert airflow.posts == 0
     batch = batch_on(airflow, {}, {}, {}, if_paused="unpause")
-    batch.place()
+    batch.submit()
     assert batch.failures == {}
     assert asked(airflow, "GET", "/load") == 2
 
@@ -145,7 +148,7 @@ def test_check_mode() -> None:
     airflow = BusyAirflow()
     airflow.add("there")
     batch = batch_on(airflow, {}, {"run_id": "there"})
-    batch.place(check_mode=True)
+    batch.submit(check_mode=True)
     assert [trigger.changed for trigger in batch.triggers] == [True, False]
     assert airflow.runs.keys() == {"there"}
 
@@ -156,7 +159,7 @@ def test_out_of_time(on_timeout: str) -> None:
     airflow.ending = 0
     airflow.states = ["running"]
     batch = batch_on(airflow, *[{}] * (1 if on_timeout == "fail_run" else 3), wait_timeout=30.0, on_timeout=on_timeout)
-    batch.place()
+    batch.submit()
     batch.wait()
     for failure in batch.failures.values():
         assert isinstance(failure, AirflowError)
@@ -168,7 +171,7 @@ def test_out_of_time(on_timeout: str) -> None:
 def test_looks_that_fail_do_not_end_the_wait() -> None:
     airflow = BusyAirflow()
     batch = batch_on(airflow, {}, {})
-    batch.place()
+    batch.submit()
     airflow.faults = ["503", "dropped", "429", "503", "dropped"]
     batch.wait()
     assert batch.failures == {}
@@ -179,7 +182,7 @@ def test_an_end_that_the_list_does_not_tell_is_found_all_the_same() -> None:
     airflow = BusyAirflow()
     airflow._now -= timedelta(hours=3)
     batch = batch_on(airflow, {}, {}, {})
-    batch.place()
+    batch.submit()
     airflow.states = ["success"]
     batch.wait()
     assert batch.failures == {}
@@ -190,7 +193,7 @@ def test_without_a_scheduler_all_end_early() -> None:
     airflow.ending = 0
     airflow.scheduler = "unhealthy"
     batch = batch_on(airflow, {}, {})
-    batch.place()
+    batch.submit()
     batch.wait()
     assert len(batch.failures) == 2
     assert all("scheduler" in str(failure) for failure in batch.failures.values())

@@ -111,10 +111,10 @@ class TestRerun:
             change = change_on(airflow, dialect, rerun="failed_tasks")
             change.make()
             assert airflow.methods == ["GET", "POST", "POST", "GET"]
-            look, order = (document for method, _path, document in airflow.sent if method == "POST")
+            look, request = (document for method, _path, document in airflow.sent if method == "POST")
             of_run = {"dag_run_id": "mine"} if dialect is V2 else {"start_date": ENDED, "end_date": ENDED}
-            assert order == {**of_run, "only_failed": True, "reset_dag_runs": True, "dry_run": False}
-            assert look == {**order, "dry_run": True}
+            assert request == {**of_run, "only_failed": True, "reset_dag_runs": True, "dry_run": False}
+            assert look == {**request, "dry_run": True}
             result = change.result()
             assert (result["changed"], result["tasks"], result["reason"]) == (True, ["load", "report"], None)
             assert result["dag_run"]["state"] == "queued"

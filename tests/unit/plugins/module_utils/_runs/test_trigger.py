@@ -19,7 +19,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     TransportError,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import order
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import run_request
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,11 +158,11 @@ def problem(status: int, detail: str | None = None) -> Answer:
 def trigger_on(airflow: FakeAirflow, **options: Any) -> Trigger:
     clock = Clock()
     api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
-    return Trigger(api, order({**OPTIONS, **options}), clock, clock.sleep)
+    return Trigger(api, run_request({**OPTIONS, **options}), clock, clock.sleep)
 
 
 def failure_of(trigger: Trigger, wait: bool = False) -> AirflowError:
-    act = trigger.wait if wait else trigger.place
+    act = trigger.wait if wait else trigger.submit
     with pytest.raises(AirflowError) as caught:
         act()
     return caught.value
@@ -172,7 +172,7 @@ class TestOnce:
     def test_costs_two_requests(self) -> None:
         airflow = FakeAirflow()
         trigger = trigger_on(airflow, conf={"a": 1})
-        run = trigger.place()
+        run = trigger.submit()
         assert [method for method, _other in airflow.sent] == ["GET", "POST"]
         assert trigger.changed
         assert airflow.runs.keys() == {run.run_id}
@@ -186,7 +186,7 @@ class TestOnce:
             logical_date="2026-01-31T08:00:00+00:00" if dated else None,
         )
         try:
-            run = trigger.place()
+            run = trigger.submit()
         except CallFailed:
             # Errors of the server itself are not repeated for long. The run may exist only where that is admitted.
             assert "done, 500" in faults
@@ -203,7 +203,7 @@ class TestOnce:
         airflow.add("mine", {"a": 1})
         trigger = trigger_on(airflow, run_id="mine", conf={"a": 1})
         try:
-            run = trigger.place()
+            run = trigger.submit()
         except CallFailed:
             assert "done, 500" in faults
         else:
@@ -214,30 +214,30 @@ class TestOnce:
     def test_a_server_that_stays_down_leaves_a_doubt_only_after_the_post(self) -> None:
         before = trigger_on(FakeAirflow(["503"] * 50))
         with pytest.raises(CallFailed):
-            before.place()
+            before.submit()
         assert not before.in_doubt
         after = trigger_on(FakeAirflow(["ok", "done, dropped"] + ["503"] * 50))
         with pytest.raises(CallFailed):
-            after.place()
+            after.submit()
         assert after.in_doubt
-        assert after.result()["dag_run"]["run_id"] == after.order.new.run_id
+        assert after.result()["dag_run"]["run_id"] == after.request.new.run_id
 
     def test_an_error_of_airflow_itself_leaves_no_doubt(self) -> None:
         """As 2.0 answers to a date that is taken."""
         airflow = FakeAirflow(["ok", "500", "ok", "500", "ok", "500", "ok"])
         trigger = trigger_on(airflow)
         with pytest.raises(CallFailed):
-            trigger.place()
+            trigger.submit()
         assert not trigger.in_doubt
 
     def test_the_last_try_is_asked_for_as_well(self) -> None:
         airflow = FakeAirflow(["ok", "500", "ok", "500", "ok", "done, 500"])
-        assert trigger_on(airflow).place()
+        assert trigger_on(airflow).submit()
 
     def test_a_connection_that_never_was_leaves_no_doubt(self) -> None:
         trigger = trigger_on(FakeAirflow(["ok"] + ["refused"] * 50))
         with pytest.raises(CallFailed):
-            trigger.place()
+            trigger.submit()
         assert not trigger.in_doubt
 
     def test_somebody_else_was_quicker(self) -> None:
@@ -250,11 +250,11 @@ class TestOnce:
             return create(document)
 
         airflow.create = beaten  # type: ignore[method-assign]
-        assert trigger.place().run_id == "mine"
+        assert trigger.submit().run_id == "mine"
         assert not trigger.changed
 
     def test_ids_are_unique_and_valid(self) -> None:
-        ids = {order(OPTIONS).new.run_id for _other in range(100)}
+        ids = {run_request(OPTIONS).new.run_id for _other in range(100)}
         assert len(ids) == 100
         assert all(re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", run_id) for run_id in ids)
 
@@ -278,7 +278,7 @@ class TestSame:
         airflow.add("mine", there)
         trigger = trigger_on(airflow, run_id="mine", conf=asked)
         if not keys:
-            trigger.place()
+            trigger.submit()
             return
         error = failure_of(trigger)
         assert "conf differs in " + ", ".join(repr(key) for key in keys) in str(error)
@@ -288,7 +288,7 @@ class TestSame:
     def test_logical_date(self) -> None:
         airflow = FakeAirflow()
         airflow.add("mine", date="2026-01-31T08:00:00+00:00")
-        assert trigger_on(airflow, run_id="mine", logical_date="2026-01-31T09:00:00+01:00").place()
+        assert trigger_on(airflow, run_id="mine", logical_date="2026-01-31T09:00:00+01:00").submit()
         error = failure_of(trigger_on(airflow, run_id="mine", logical_date="2026-01-31T09:00:00Z"))
         assert "logical date is 2026-01-31T08:00:00+00:00" in str(error)
 
@@ -308,7 +308,7 @@ class TestImportErrors:
         airflow = FakeAirflow()
         airflow.has_import_errors = True
         with pytest.raises(AirflowError, match="cannot be imported") as caught:
-            trigger_on(airflow, if_paused="unpause").place(check_mode)
+            trigger_on(airflow, if_paused="unpause").submit(check_mode)
         assert caught.value.details["changed"] is False
         assert [method for method, _other in airflow.sent] == ["GET"]
 
@@ -316,7 +316,7 @@ class TestImportErrors:
         airflow = FakeAirflow()
         airflow.has_import_errors = True
         with pytest.raises(AirflowError, match="cannot be imported"):
-            trigger_on(airflow, if_paused="trigger").place(check_mode=True)
+            trigger_on(airflow, if_paused="trigger").submit(check_mode=True)
 
 
 class TestPaused:
@@ -331,14 +331,14 @@ class TestPaused:
     def test_unpause(self) -> None:
         airflow = FakeAirflow()
         airflow.is_paused = True
-        trigger_on(airflow, if_paused="unpause").place()
+        trigger_on(airflow, if_paused="unpause").submit()
         assert not airflow.is_paused
         assert [method for method, _other in airflow.sent] == ["GET", "PATCH", "POST"]
 
     def test_trigger(self) -> None:
         airflow = FakeAirflow()
         airflow.is_paused = True
-        trigger_on(airflow, if_paused="trigger").place()
+        trigger_on(airflow, if_paused="trigger").submit()
         assert airflow.is_paused
         assert [method for method, _other in airflow.sent] == ["POST"]
 
@@ -346,10 +346,10 @@ class TestPaused:
         airflow = FakeAirflow()
         airflow.is_paused = True
         airflow.add("mine")
-        assert trigger_on(airflow, run_id="mine").place()
+        assert trigger_on(airflow, run_id="mine").submit()
         assert "paused" in str(failure_of(trigger_on(airflow, run_id="mine", wait=True)))
         unpausing = trigger_on(airflow, run_id="mine", wait=True, if_paused="unpause")
-        unpausing.place()
+        unpausing.submit()
         assert unpausing.changed
         assert not airflow.is_paused
         assert airflow.posts == 0
@@ -359,7 +359,7 @@ class TestPaused:
         airflow.is_paused = True
         trigger = trigger_on(airflow, if_paused="unpause")
         with pytest.raises(CallFailed):
-            trigger.place()
+            trigger.submit()
         assert trigger.changed
 
 
@@ -375,7 +375,7 @@ class TestUnlessRunning:
         airflow.add("other")
         airflow.runs["other"]["state"] = state
         trigger = trigger_on(airflow, unless_running=True)
-        run = trigger.place()
+        run = trigger.submit()
         assert trigger.changed is changed
         assert (run.run_id == "other") is not changed
         assert len(airflow.runs) == 151 + changed
@@ -385,14 +385,14 @@ class TestUnlessRunning:
         airflow.add("other")
         airflow.states = ["running", "success"]
         trigger = trigger_on(airflow, unless_running=True, wait=True)
-        trigger.place()
+        trigger.submit()
         assert trigger.wait()._replace(url=None).run_id == "other"
         assert not trigger.changed
 
     def test_in_check_mode(self) -> None:
         airflow = FakeAirflow()
         airflow.add("other")
-        assert trigger_on(airflow, unless_running=True).place(check_mode=True).run_id == "other"
+        assert trigger_on(airflow, unless_running=True).submit(check_mode=True).run_id == "other"
 
 
 class TestCheckMode:
@@ -402,7 +402,7 @@ class TestCheckMode:
         airflow = FakeAirflow()
         airflow.is_paused = is_paused
         trigger = trigger_on(airflow, if_paused=if_paused, conf={"a": 1})
-        run = trigger.place(check_mode=True)
+        run = trigger.submit(check_mode=True)
         assert trigger.changed
         assert (run.run_id, run.state, run.conf) == (None, None, {"a": 1})
         assert (airflow.runs, airflow.is_paused) == ({}, is_paused)
@@ -411,20 +411,20 @@ class TestCheckMode:
         airflow = FakeAirflow()
         airflow.add("mine")
         trigger = trigger_on(airflow, run_id="mine")
-        assert trigger.place(check_mode=True).run_id == "mine"
+        assert trigger.submit(check_mode=True).run_id == "mine"
         assert not trigger.changed
 
     def test_a_refusal_is_no_change(self) -> None:
         trigger = trigger_on(FakeAirflow(["ok", "403"]))
         with pytest.raises(CallFailed):
-            trigger.place(check_mode=True)
+            trigger.submit(check_mode=True)
         assert trigger.result() == {"changed": False}
 
     def test_fails_as_a_real_run_would(self) -> None:
         airflow = FakeAirflow()
         airflow.is_paused = True
         with pytest.raises(AirflowError):
-            trigger_on(airflow).place(check_mode=True)
+            trigger_on(airflow).submit(check_mode=True)
 
 
 class TestWait:
@@ -432,7 +432,7 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.states = ["queued", "queued", "running", "success"]
         trigger = trigger_on(airflow, wait=True)
-        trigger.place()
+        trigger.submit()
         assert trigger.wait().state == "success"
         assert trigger.result()["failed_tasks"] == []
         assert trigger.result()["timed_out"] is False
@@ -458,8 +458,10 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.states = ["running"]
         clock = Clock()
-        trigger = Trigger(Api(airflow), order({**OPTIONS, "wait": True, "wait_timeout": timeout}), clock, clock.sleep)
-        trigger.place()
+        trigger = Trigger(
+            Api(airflow), run_request({**OPTIONS, "wait": True, "wait_timeout": timeout}), clock, clock.sleep
+        )
+        trigger.submit()
         sent = len(airflow.sent)
         error = failure_of(trigger, wait=True)
         assert error.details["timed_out"] is True
@@ -475,7 +477,7 @@ class TestWait:
             airflow = FakeAirflow()
             airflow.states = ["running"]
             trigger = trigger_on(airflow, wait=True, wait_timeout=5.0, on_timeout=on_timeout)
-            trigger.place()
+            trigger.submit()
             error = failure_of(trigger, wait=True)
             assert error.details["timed_out"] is True
             assert airflow.states == [state]
@@ -486,7 +488,7 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.states = ["running"]
         trigger = trigger_on(airflow, wait=True, wait_timeout=1.0, on_timeout="fail_run")
-        trigger.place()
+        trigger.submit()
         airflow.states = ["running", "running", "success"]
         assert trigger.wait().state == "success"
         assert not [method for method, _other in airflow.sent if method == "PATCH"]
@@ -495,7 +497,7 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.states = ["running"]
         trigger = trigger_on(airflow, wait=True, wait_timeout=1.0, on_timeout="fail_run")
-        trigger.place()
+        trigger.submit()
         airflow.faults = ["ok", "ok", "ok", "ok", "405"]  # a look at the run, at the DAG, the health, the run
         assert "could not be set to failed" in str(failure_of(trigger, wait=True))
 
@@ -504,14 +506,14 @@ class TestWait:
         airflow = FakeAirflow()
         airflow.states = ["running", "running", "success"]
         trigger = trigger_on(airflow, wait=True)
-        trigger.place()
+        trigger.submit()
         airflow.faults = faults
         assert trigger.wait().state == "success"
 
     def test_a_refusal_that_stays_does(self) -> None:
         airflow = FakeAirflow()
         trigger = trigger_on(airflow, wait=True)
-        trigger.place()
+        trigger.submit()
         airflow.faults = ["401", "401", "503", "401", "401", "401"]
         with pytest.raises(CallFailed):
             trigger.wait()
@@ -528,8 +530,8 @@ class TestWait:
         airflow.scheduler = "unhealthy"
         clock = Clock()
         api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
-        trigger = Trigger(api, order({**OPTIONS, "wait": True, "wait_timeout": 3600.0}), clock, clock.sleep)
-        trigger.place()
+        trigger = Trigger(api, run_request({**OPTIONS, "wait": True, "wait_timeout": 3600.0}), clock, clock.sleep)
+        trigger.submit()
         error = failure_of(trigger, wait=True)
         assert "scheduler" in error.details["diagnosis"]["cause"]
         assert error.details["timed_out"] is False
@@ -550,8 +552,8 @@ class TestWait:
                 airflow.states = ["success"]
 
         api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
-        trigger = Trigger(api, order({**OPTIONS, "wait": True}), clock, sleep)
-        trigger.place()
+        trigger = Trigger(api, run_request({**OPTIONS, "wait": True}), clock, sleep)
+        trigger.submit()
         airflow.states = states
         assert trigger.wait().state == "success"
         assert any("health" in path for _other, path in airflow.sent) is (states == ["queued"])
@@ -566,8 +568,8 @@ class TestWait:
             clock.sleep(seconds)
             airflow.states = ["success" if clock.now >= length else "running"]
 
-        trigger = Trigger(Api(airflow), order({**OPTIONS, "wait": True}), clock, sleep)
-        trigger.place()
+        trigger = Trigger(Api(airflow), run_request({**OPTIONS, "wait": True}), clock, sleep)
+        trigger.submit()
         sent = len(airflow.sent)
         trigger.wait()
         assert clock.now - length < 1.8
@@ -609,8 +611,8 @@ class TestWatch:
             clock.sleep(seconds)
             airflow.states = ["success"]
 
-        trigger = Trigger(Api(airflow, dialect=V2), order({**OPTIONS, "wait": True}), clock, sleep)
-        trigger.place()
+        trigger = Trigger(Api(airflow, dialect=V2), run_request({**OPTIONS, "wait": True}), clock, sleep)
+        trigger.submit()
         airflow.sent.clear()
         assert trigger.wait().state == "success"
         return clock
@@ -633,16 +635,16 @@ class TestOrder:
     @pytest.mark.parametrize("run_id", ["a b", "a/b", "ä", "x" * 251, ".", "..", "a\n", "?"])
     def test_run_id(self, run_id: str) -> None:
         with pytest.raises(AirflowError, match="run_id"):
-            order({**OPTIONS, "run_id": run_id})
+            run_request({**OPTIONS, "run_id": run_id})
 
     @pytest.mark.parametrize("run_id", ["x" * 250, "a_.~:+-9", "manual__2026-01-31T08:00:00+00:00"])
     def test_valid_run_id(self, run_id: str) -> None:
-        assert order({**OPTIONS, "run_id": run_id}).new.run_id == run_id
+        assert run_request({**OPTIONS, "run_id": run_id}).new.run_id == run_id
 
     @pytest.mark.parametrize("dag_id", ["", "a/b", "..", "a b", "a?b", "x" * 251])
     def test_dag_id(self, dag_id: str) -> None:
         with pytest.raises(AirflowError, match="dag_id"):
-            order({**OPTIONS, "dag_id": dag_id})
+            run_request({**OPTIONS, "dag_id": dag_id})
 
     @pytest.mark.parametrize(
         ("typed", "sent"),
@@ -653,27 +655,27 @@ class TestOrder:
         ],
     )
     def test_logical_date(self, typed: str, sent: str) -> None:
-        assert order({**OPTIONS, "logical_date": typed}).new.logical_date == sent
+        assert run_request({**OPTIONS, "logical_date": typed}).new.logical_date == sent
 
     @pytest.mark.parametrize("typed", ["tomorrow", "2026-01-31", "2026-01-31T08:00:00", "2026-13-01T00:00:00Z"])
     def test_a_date_needs_a_timezone(self, typed: str) -> None:
         with pytest.raises(AirflowError, match="timezone"):
-            order({**OPTIONS, "logical_date": typed})
+            run_request({**OPTIONS, "logical_date": typed})
 
     @pytest.mark.parametrize("option", ["wait_timeout", "wait_interval"])
     @pytest.mark.parametrize("value", [0.0, -1.0, 0.5, float("nan"), float("inf")])
     def test_seconds(self, option: str, value: float) -> None:
         with pytest.raises(AirflowError, match=option):
-            order({**OPTIONS, option: value})
+            run_request({**OPTIONS, option: value})
 
     def test_conf_and_note(self) -> None:
-        assert order({**OPTIONS, "conf": {}}).new.conf == {}
+        assert run_request({**OPTIONS, "conf": {}}).new.conf == {}
         with pytest.raises(AirflowError, match="NaN"):
-            order({**OPTIONS, "conf": {"a": [float("nan")]}})
+            run_request({**OPTIONS, "conf": {"a": [float("nan")]}})
         with pytest.raises(AirflowError, match="1001"):
-            order({**OPTIONS, "note": "x" * 1001})
+            run_request({**OPTIONS, "note": "x" * 1001})
 
     def test_empty_means_unset(self) -> None:
-        wanted = order({**OPTIONS, "run_id": "", "logical_date": "", "note": ""})
+        wanted = run_request({**OPTIONS, "run_id": "", "logical_date": "", "note": ""})
         assert not wanted.named
         assert (wanted.new.logical_date, wanted.new.note) == (None, None)
