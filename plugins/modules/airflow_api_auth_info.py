@@ -189,7 +189,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import open_to_everybody
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import moment
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import to_iso_utc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import public_role, warnings_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
@@ -229,7 +229,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "public_role": public_role(host, cfg),
         "server": {
             "pid": host.server.process.pid,
-            "started": moment(host.server.process.started),
+            "started": to_iso_utc(host.server.process.started),
             "url": current.url,
             "health": health.state,
         }

@@ -212,8 +212,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return _in_database(module, host, base.rstrip("/"), takes_passwords(host.family, backends))
 
 
-def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> dict[str, Any]:
-    """Up to 2.11 and with the FAB auth manager. ``told``: whether the API takes passwords, so that it can tell."""
+def _in_database(module: AnsibleModule, host: Host, base: str, by_password: bool) -> dict[str, Any]:
+    """Up to 2.11 and with the FAB auth manager. ``by_password``: whether the API takes passwords."""
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
     from ansible_collections.fleetops.airflow.plugins.module_utils._users.database import converge_user
 
@@ -221,7 +221,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
     absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])
     tls = Tls(parameters["validate_certs"], parameters["ca_path"])
     refused: str | None = "no password is given"
-    if not absent and login[1] and told:
+    if not absent and login[1] and by_password:
         details = any(parameters[name] is not None for name in _DETAILS)
         if details and parameters["trust_login"] and may_trigger(host.family, base, login, tls):
             return {**_UNCHANGED, "login_proved": True}
@@ -237,7 +237,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
     changed = user["existed"] if absent else not user["existed"] or user["password_changed"] or user["changed"] != []
     if changed and module.check_mode:
         refused = "check mode"
-    elif not absent and login[1] and told and (changed or refused):
+    elif not absent and login[1] and by_password and (changed or refused):
         refused = _refused(host, base, login, tls)
         if refused:
             module.warn("User %s is as the task says, but %s" % (login[0], refused))

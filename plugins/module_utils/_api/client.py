@@ -24,7 +24,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     FailedTask,
     NewRun,
     Run,
-    same_moment,
+    same_time,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
@@ -67,15 +67,15 @@ class Api(Caller):
     def run(self, dag_id: str, run_id: str) -> Run | None:
         """The run, or None if there is none of that id, or no such DAG."""
         try:
-            return self._with_retries(lambda: self._look(dag_id, run_id))
+            return self._with_retries(lambda: self._find_run(dag_id, run_id))
         except CallFailed as failure:
             if failure.missing:
                 return None
             raise
 
-    def look_at_run(self, dag_id: str, run_id: str) -> Run:
+    def inspect_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once: for who asks again anyway."""
-        return self._identifying(lambda: self._look(dag_id, run_id))
+        return self._identifying(lambda: self._find_run(dag_id, run_id))
 
     def watch_run(self, dag_id: str, run_id: str, interval: float, until: Callable[[], bool]) -> bool:
         """Have the server itself look at the run each ``interval`` seconds, until it has ended, or ``until`` says so.
@@ -146,7 +146,7 @@ class Api(Caller):
 
         for document in self._with_retries(call):
             run = self._as_run(document)
-            if run.logical_date and same_moment(run.logical_date, logical_date):
+            if run.logical_date and same_time(run.logical_date, logical_date):
                 return run
         return None
 
@@ -214,7 +214,7 @@ class Api(Caller):
             found += runs
         return found, total
 
-    def look_at_ended(self, dag_ids: Sequence[str], since: str, offset: int) -> tuple[list[Run], int]:
+    def inspect_ended(self, dag_ids: Sequence[str], since: str, offset: int) -> tuple[list[Run], int]:
         """The runs of these DAGs that ended at ``since`` or later, as list_runs has them, but asked for once."""
         if not self.dialect.has_run_path:  # all runs are all that can be asked for, and without their ends
             listed = [self._as_run(run) for dag_id in dag_ids for run in self._listed(self._runs_path(dag_id))]
@@ -223,11 +223,11 @@ class Api(Caller):
         asked = {"dag_ids": list(dag_ids), "end_date_gte": since, "page_offset": offset, "page_limit": _PAGE}
         return self._list(asked)
 
-    def look_at_runs(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
+    def inspect_runs(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
         """A page of runs of all DAGs by the filters of the API itself, and how many there are; asked for once."""
         return self._list(asked)
 
-    def look_at_health(self) -> tuple[dict[str, str | None], datetime | None]:
+    def inspect_health(self) -> tuple[dict[str, str | None], datetime | None]:
         """What health() tells, and what the server's clock shows; asked for once, and without the login."""
         path = self.dialect.health
         try:
@@ -239,7 +239,7 @@ class Api(Caller):
             raise CallFailed("GET", path, answer=answer, dialect=self.dialect)
         return parts_of(document), clock_of(answer)
 
-    def look_at_import_errors(self) -> tuple[list[tuple[str, str]], int]:
+    def inspect_import_errors(self) -> tuple[list[tuple[str, str]], int]:
         """The files that Airflow cannot import, each with the last line of the error, and how many there are."""
         path = f"{self.dialect.prefix}/importErrors?limit={_PAGE}"
         received = self._call("GET", path, "import_errors")
@@ -247,7 +247,7 @@ class Api(Caller):
         found = [(str(one.get("filename")), _last_line(str(one.get("stack_trace")))) for one in errors]
         return found, int(received.get("total_entries", len(found)))
 
-    def look_at_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
+    def inspect_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
         """The DAG and its tags, asked for once."""
         document = self._call("GET", self.dag_path(dag_id), "is_paused")
         dag = _as_dag(dag_id, document)
@@ -340,7 +340,7 @@ class Api(Caller):
         received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)
         return [self._as_run(run) for run in received["dag_runs"]], int(received["total_entries"])
 
-    def _look(self, dag_id: str, run_id: str) -> Run:
+    def _find_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once; a missing one is a CallFailed that is ``missing``."""
         key = self.dialect.run_key
         if self.dialect.has_run_path:

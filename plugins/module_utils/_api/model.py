@@ -64,7 +64,7 @@ class Server(NamedTuple):
     release: str | None
 
 
-def same_moment(one: str, other: str) -> bool:
+def same_time(one: str, other: str) -> bool:
     """Whether two dates in ISO 8601 with a timezone are the same one."""
     return parsed_date(one) == parsed_date(other)
 

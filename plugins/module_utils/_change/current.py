@@ -16,8 +16,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     base_url,
     is_older_than,
     loopback_port,
-    moment,
     orphan_of,
+    to_iso_utc,
     unrelated_listeners,
 )
 
@@ -97,20 +97,20 @@ def _restart_reason(host: Host, url: str, report_unknown: Callable[[str], None])
     if orphan:
         return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
             orphan.pid,
-            moment(orphan.started),
+            to_iso_utc(orphan.started),
         )
     if host.server:
         changed = os.stat(host.real_path).st_mtime
         if changed > time.time():
             report_unknown(
                 "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
-                % (host.path, moment(changed))
+                % (host.path, to_iso_utc(changed))
             )
         elif is_older_than(host.server, changed):
             return "the server (pid %d, started %s) is older than airflow.cfg (%s)" % (
                 host.server.process.pid,
-                moment(host.server.process.started),
-                moment(changed),
+                to_iso_utc(host.server.process.started),
+                to_iso_utc(changed),
             )
     elif not port:
         report_unknown(

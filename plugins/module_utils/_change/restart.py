@@ -26,7 +26,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._services.manager
 
 _RECOVERY = 120  # seconds, at least, that a server gets after a rollback
 _STEADY = 5  # seconds after which a service that nobody can ask counts as started
-_LAST_WORDS = 3000  # characters of its log that a failed server is quoted with
+_LOG_EXCERPT = 3000  # characters of its log that a failed server is quoted with
 
 
 class Restart:
@@ -86,7 +86,7 @@ class Restart:
             if len(self._managers) > len(self._addresses):
                 self._await_steadiness(begun)
         except AirflowError as error:
-            raise AirflowError("%s %s" % (error, self._last_words(sizes))) from None
+            raise AirflowError("%s %s" % (error, self._log_excerpt(sizes))) from None
         if self._calls == 1:  # nobody said that the environment and the login are good for the old file as well
             self._validate_overrides(begun)
             if self._verify:
@@ -167,14 +167,14 @@ class Restart:
             if given_up:
                 raise AirflowError("After the restart %s did not come up: %s." % (manager, given_up))
 
-    def _last_words(self, sizes: dict[str, int]) -> str:
+    def _log_excerpt(self, sizes: dict[str, int]) -> str:
         """What the server wrote since, from its log files and from its manager."""
         words = ""
         for path in sorted(sizes):
             try:
                 with open(path, "rb") as file:
                     end = file.seek(0, os.SEEK_END)
-                    file.seek(max(sizes[path] if sizes[path] <= end else 0, end - _LAST_WORDS))
+                    file.seek(max(sizes[path] if sizes[path] <= end else 0, end - _LOG_EXCERPT))
                     text = file.read().decode("utf-8", "replace").strip()
             except OSError:
                 continue
@@ -182,7 +182,7 @@ class Restart:
                 words += "\n--- %s:\n%s" % (path, text)
         for manager in self._managers:
             said = manager.words()
-            words += "\n--- %s:\n%s" % (manager, said[-_LAST_WORDS:]) if said else ""
+            words += "\n--- %s:\n%s" % (manager, said[-_LOG_EXCERPT:]) if said else ""
         for secret in self._secrets:
             words = words.replace(secret, HIDDEN)
         return "The server's last words:%s\n---" % words if words else "No log of the server was found to quote."

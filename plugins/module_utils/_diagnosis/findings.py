@@ -52,20 +52,20 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
         return diagnose(seen._replace(import_errors=_import_errors(api)))
     if answer.status not in (401, 403):
         return diagnose(seen)
-    return diagnose(_LOOK_FURTHER[failure.dialect.generation](api, seen, answer))
+    return diagnose(_INSPECT_FURTHER[failure.dialect.generation](api, seen, answer))
 
 
-def _look_further_v2(api: Api, seen: Observed, _answer: Answer) -> Observed:
+def _inspect_further_v2(api: Api, seen: Observed, _answer: Answer) -> Observed:
     """Airflow 3 says clearly what it refuses; only its release is not told."""
     return seen._replace(server=_identified(api.anonymous))
 
 
-def _look_further_experimental(api: Api, seen: Observed, _answer: Answer) -> Observed:
+def _inspect_further_experimental(api: Api, seen: Observed, _answer: Answer) -> Observed:
     """What an anonymous client is answered shows which backend is in force."""
     return seen._replace(server=Server("experimental", None), anonymous=_status(api.anonymous, seen.failure.path))
 
 
-def _look_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
+def _inspect_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
     """The refused call beside the same one by an anonymous client, and by the same user in a web session."""
     path = seen.failure.path if seen.failure.method == "GET" else api.dag_path(seen.dag_id)
     seen = seen._replace(
@@ -85,7 +85,7 @@ def _look_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
     )
 
 
-_LOOK_FURTHER = {"v1": _look_further_v1, "v2": _look_further_v2, "experimental": _look_further_experimental}
+_INSPECT_FURTHER = {"v1": _inspect_further_v1, "v2": _inspect_further_v2, "experimental": _inspect_further_experimental}
 
 
 def _may_read(session: Http, path: str) -> bool | None:

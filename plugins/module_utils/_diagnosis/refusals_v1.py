@@ -121,20 +121,20 @@ def _before_2_3(seen: Observed) -> bool:
 
 
 def _refusal_evidence(seen: Observed, answer: Answer) -> str:
-    told = [f"{call_of(seen)} answered {answer.status}"]
+    observed = [f"{call_of(seen)} answered {answer.status}"]
     if _challenges(answer):
-        told.append("the answer asks for a Basic login")
+        observed.append("the answer asks for a Basic login")
     if seen.known is not None and seen.known != answer.status:
-        told.append(f"reading the DAG is answered {seen.known} with the login")
+        observed.append(f"reading the DAG is answered {seen.known} with the login")
     if seen.anonymous is not None:
-        told.append(f"reading without a login is answered {seen.anonymous}")
+        observed.append(f"reading without a login is answered {seen.anonymous}")
     if seen.form is not None:
-        told.append(f"the web interface's login form {'accepts' if seen.form else 'refuses'} the same login")
+        observed.append(f"the web interface's login form {'accepts' if seen.form else 'refuses'} the same login")
     if seen.form_trouble:
-        told.append(f"the login could not be tried in the web interface: {seen.form_trouble}")
+        observed.append(f"the login could not be tried in the web interface: {seen.form_trouble}")
     for may, what in ((seen.may_read, "read"), (seen.may_trigger, "trigger")):
         if may is not None:
-            told.append(f"in the web session the user {'may' if may else 'may not'} {what} the DAG")
+            observed.append(f"in the web session the user {'may' if may else 'may not'} {what} the DAG")
     if seen.server and seen.server.release:
-        told.append(f"the server is Airflow {seen.server.release}")
-    return "; ".join(told) + "."
+        observed.append(f"the server is Airflow {seen.server.release}")
+    return "; ".join(observed) + "."

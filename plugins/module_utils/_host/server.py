@@ -48,7 +48,7 @@ class Server(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return "pid %d, started %s, reads %s" % (self.process.pid, moment(self.process.started), self.cfg_path)
+        return "pid %d, started %s, reads %s" % (self.process.pid, to_iso_utc(self.process.started), self.cfg_path)
 
 
 def running_servers() -> list[Server]:
@@ -187,6 +187,6 @@ class Address(NamedTuple):
         return loopback_port(self.base_url)
 
 
-def moment(seconds: float) -> str:
+def to_iso_utc(seconds: float) -> str:
     """A time for a sentence, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

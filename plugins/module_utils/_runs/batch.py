@@ -35,7 +35,7 @@ _TRIED_FIRST = 3
 
 # A run is marked as ended before that is written down, by the clock of another host.
 _MARGIN = timedelta(seconds=30)
-_IDLE_LOOKS = 5
+_IDLE_INSPECTIONS = 5
 
 _REFUSALS = 3
 _MOST_WITH_TASKS = 20
@@ -183,7 +183,7 @@ class Batch:
                 continue
             before = len(pending)
             try:
-                self._look(pending, idle)
+                self._inspect(pending, idle)
                 refusals, trouble, at_least = 0, None, self._clock() - begin - waited
             except CallFailed as failure:
                 trouble = failure
@@ -194,23 +194,23 @@ class Batch:
                 at_least = (failure.answer.retry_after if failure.answer is not None else None) or 0.0
             idle = idle + 1 if len(pending) == before else 0
 
-    def _look(self, pending: dict[tuple[str, str], int], idle: int) -> None:
+    def _inspect(self, pending: dict[tuple[str, str], int], idle: int) -> None:
         """Ask which runs have ended since the last time; now and then for one by itself, should that not tell."""
         dag_ids = sorted({dag_id for dag_id, _run_id in pending})
         latest = self._since
         offset, total = 0, 1
         while offset < total:
-            runs, total = self._api.look_at_ended(dag_ids, self._since.isoformat(), offset)
+            runs, total = self._api.inspect_ended(dag_ids, self._since.isoformat(), offset)
             for run in runs:
                 self._end(pending, run)
                 if run.end_date:
                     latest = max(latest, parsed_date(run.end_date) - _MARGIN)
             offset += len(runs) or total
         self._since = latest
-        if pending and idle % _IDLE_LOOKS == _IDLE_LOOKS - 1:
+        if pending and idle % _IDLE_INSPECTIONS == _IDLE_INSPECTIONS - 1:
             key = next(iter(pending))
             pending[key] = pending.pop(key)  # the next time it is another one's turn
-            self._end(pending, self._api.look_at_run(*key))
+            self._end(pending, self._api.inspect_run(*key))
 
     def _end(self, pending: dict[tuple[str, str], int], run: Run) -> None:
         number = pending.get((run.dag_id, str(run.run_id)))
@@ -227,7 +227,7 @@ class Batch:
 
     def _is_queued(self, pending: Mapping[tuple[str, str], int]) -> bool:
         try:
-            return self._api.look_at_run(*next(iter(pending))).state == "queued"
+            return self._api.inspect_run(*next(iter(pending))).state == "queued"
         except CallFailed:
             return False
 

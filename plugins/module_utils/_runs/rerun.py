@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, same_moment
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, same_time
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 
@@ -169,7 +169,7 @@ def _why_not(run: Run, wanted: Wanted) -> str | None:
     """Why the run is left alone; None if it is to be rerun."""
     if run.state not in wanted.rerun_states:
         return f"the run is {run.state}, and is rerun only out of {' or '.join(wanted.rerun_states)}"
-    if wanted.end_date and not (run.end_date and same_moment(run.end_date, wanted.end_date)):
+    if wanted.end_date and not (run.end_date and same_time(run.end_date, wanted.end_date)):
         return f"the run ended at {run.end_date}, and the end that is meant is {wanted.end_date}"
     return None
 

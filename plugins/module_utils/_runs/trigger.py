@@ -24,7 +24,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     Dag,
     FailedTask,
     Run,
-    same_moment,
+    same_time,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
@@ -45,7 +45,7 @@ class Dags:
         self._lock = threading.Lock()
         self._known: dict[str, Dag] = {}
 
-    def look_at(self, dag_id: str) -> Dag:
+    def get(self, dag_id: str) -> Dag:
         """The DAG; a missing one is a CallFailed with status 404."""
         with self._lock:
             if dag_id not in self._known:
@@ -144,7 +144,7 @@ class Trigger:
     def _must_unpause(self, check_mode: bool) -> bool:
         if self.request.if_paused == "trigger" and not check_mode:
             return False  # the request itself shows what else is wrong
-        dag = self._dags.look_at(self._new.dag_id)
+        dag = self._dags.get(self._new.dag_id)
         if not dag.is_paused and not dag.has_import_errors:
             return False
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
@@ -197,7 +197,7 @@ class Trigger:
         new = self._new
         keys = _differing_keys(run.conf, new.conf) if new.conf is not None and run.conf is not None else []
         date = new.logical_date
-        if date and run.logical_date and same_moment(date, run.logical_date):
+        if date and run.logical_date and same_time(date, run.logical_date):
             date = None
         if keys or date:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
@@ -245,7 +245,7 @@ class Trigger:
                     raise self.no_scheduler()
                 continue
             try:
-                run = self.run = self._api.look_at_run(run.dag_id, str(run.run_id))
+                run = self.run = self._api.inspect_run(run.dag_id, str(run.run_id))
                 refusals = 0
                 trouble = None
             except CallFailed as failure:

@@ -46,7 +46,7 @@ class Listed(NamedTuple):
     complete: bool = True
 
 
-class Look(NamedTuple):
+class Inspection(NamedTuple):
     """What one look has found. ``at`` is in seconds, as our clock has it, and ``server_time`` as the server's has it.
 
     ``trouble`` is why it found nothing at all, ``refused`` why the login was not accepted; both are diagnoses. What is
@@ -74,7 +74,7 @@ class Watch:
         self._limits = limits
         self.state = state
         self._open: dict[str, dict[str, Any]] = state.setdefault("open", {})
-        self._told: dict[str, str] = state.setdefault("told", {})
+        self._reported: dict[str, str] = state.setdefault("told", {})
         self._refusal: dict[str, Any] = state.setdefault("refusal", {})
 
     @property
@@ -91,8 +91,8 @@ class Watch:
     @property
     def stuck(self) -> list[tuple[str, str]]:
         """DAG and run of those that have been told to be stuck."""
-        told = [one for one in self._open.values() if one["type"] == "run_stuck" and one["told"]]
-        return [(one["dag_id"], one["run_id"]) for one in told]
+        reported = [one for one in self._open.values() if one["type"] == "run_stuck" and one["told"]]
+        return [(one["dag_id"], one["run_id"]) for one in reported]
 
     @property
     def refusals(self) -> int:
@@ -124,56 +124,56 @@ class Watch:
         soon = self._refusal or self.is_waiting or "api_unreachable" in self._open
         return min(self._limits.interval, _SOON) if soon else self._limits.interval
 
-    def take(self, look: Look, login: str = "") -> list[dict[str, Any]]:
+    def take(self, seen: Inspection, login: str = "") -> list[dict[str, Any]]:
         """What there is to tell after this look."""
         events: list[dict[str, Any]] = []
-        if look.trouble is not None:
+        if seen.trouble is not None:
             self.hope()
-            self._is_so(events, look, "api_unreachable", self._limits.unreachable, diagnosis=dict(look.trouble))
+            self._is_so(events, seen, "api_unreachable", self._limits.unreachable, diagnosis=dict(seen.trouble))
             return events
-        self._is_over(events, look, "api_unreachable")
-        self._take_health(events, look)
-        if look.refused is not None:
+        self._is_over(events, seen, "api_unreachable")
+        self._take_health(events, seen)
+        if seen.refused is not None:
             count = self.refusals + 1 if self._refusal.get("login") == login else 1
-            self._refusal.update(login=login, at=look.at, count=count, hope=False)
-            self._is_so(events, look, "credentials_refused", 0.0, diagnosis=dict(look.refused))
+            self._refusal.update(login=login, at=seen.at, count=count, hope=False)
+            self._is_so(events, seen, "credentials_refused", 0.0, diagnosis=dict(seen.refused))
             return events
-        if not look.with_login:
+        if not seen.with_login:
             return events
         self._refusal.clear()
-        self._is_over(events, look, "credentials_refused")
-        self._take_failed(events, look)
-        self._take_active(events, look)
-        self._take_import_errors(events, look)
+        self._is_over(events, seen, "credentials_refused")
+        self._take_failed(events, seen)
+        self._take_active(events, seen)
+        self._take_import_errors(events, seen)
         return events
 
-    def _take_health(self, events: list[dict[str, Any]], look: Look) -> None:
-        for component, status in (look.health or {}).items():
+    def _take_health(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        for component, status in (seen.health or {}).items():
             if status == "unhealthy":
                 limit = self._limits.unhealthy
-                self._is_so(events, look, "component_unhealthy", limit, component, component=component)
+                self._is_so(events, seen, "component_unhealthy", limit, component, component=component)
             else:
-                self._is_over(events, look, "component_unhealthy", component)
+                self._is_over(events, seen, "component_unhealthy", component)
 
-    def _take_failed(self, events: list[dict[str, Any]], look: Look) -> None:
-        if look.server_time is None:
+    def _take_failed(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.server_time is None:
             return
-        begin = self.state.setdefault("begin", (self.since or look.server_time).isoformat())
-        for run in look.failed or ():
+        begin = self.state.setdefault("begin", (self.since or seen.server_time).isoformat())
+        for run in seen.failed or ():
             ended = run.end_date or ""
             key = f"{run.dag_id} {run.run_id} {ended}"
-            if not ended or key in self._told or parsed_date(ended) < parsed_date(begin):
+            if not ended or key in self._reported or parsed_date(ended) < parsed_date(begin):
                 continue
-            self._told[key] = ended
+            self._reported[key] = ended
             self._open.pop(f"run_failed {run.dag_id} {run.run_id}", None)  # it was rerun, and failed again
-            self._is_so(events, look, "run_failed", 0.0, f"{run.dag_id} {run.run_id}", since=ended, **_of(run))
-        for run in look.mended:
-            self._is_over(events, look, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
-        self.state["since"] = look.server_time.isoformat()
-        first = look.server_time - MARGIN
-        for key in [key for key, ended in self._told.items() if parsed_date(ended) < first]:
-            del self._told[key]
-        self._forget(look.at)
+            self._is_so(events, seen, "run_failed", 0.0, f"{run.dag_id} {run.run_id}", since=ended, **_of(run))
+        for run in seen.mended:
+            self._is_over(events, seen, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
+        self.state["since"] = seen.server_time.isoformat()
+        first = seen.server_time - MARGIN
+        for key in [key for key, ended in self._reported.items() if parsed_date(ended) < first]:
+            del self._reported[key]
+        self._forget(seen.at)
 
     def _forget(self, now: float) -> None:
         failures = [key for key, one in self._open.items() if one["type"] == "run_failed"]
@@ -181,60 +181,68 @@ class Watch:
             if number >= MOST_OPEN or now - self._open[key]["at"] > _REMEMBERED:
                 del self._open[key]
 
-    def _take_active(self, events: list[dict[str, Any]], look: Look) -> None:
-        if look.active is None:
+    def _take_active(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.active is None:
             return
-        seen = set()
-        for run in look.active.found:
+        still = set()
+        for run in seen.active.found:
             if run.state not in ("queued", "running"):
                 continue
             limit = self._limits.queued if run.state == "queued" else self._limits.running
             name = f"{run.state} {run.dag_id} {run.run_id}"
-            seen.add("run_stuck " + name)
-            begin = look.at
-            if run.state == "running" and run.start_date and look.server_time is not None:
-                begin -= max(0.0, (look.server_time - parsed_date(run.start_date)).total_seconds())
-                if look.at - begin < limit:
+            still.add("run_stuck " + name)
+            begin = seen.at
+            if run.state == "running" and run.start_date and seen.server_time is not None:
+                begin -= max(0.0, (seen.server_time - parsed_date(run.start_date)).total_seconds())
+                if seen.at - begin < limit:
                     continue
-            self._is_so(events, look, "run_stuck", limit, name, begin=begin, **_of(run))
-        listed = {f"{run.dag_id} {run.run_id}" for run in look.active.found}
-        for key in sorted({key for key, one in self._open.items() if one["type"] == "run_stuck"} - seen):
+            self._is_so(events, seen, "run_stuck", limit, name, begin=begin, **_of(run))
+        listed = {f"{run.dag_id} {run.run_id}" for run in seen.active.found}
+        for key in sorted({key for key, one in self._open.items() if one["type"] == "run_stuck"} - still):
             _kind, _state, name = key.split(" ", 2)
-            if look.active.complete or name in listed or not self._open[key]["told"]:
-                self._is_over(events, look, "run_stuck", key.partition(" ")[2])
+            if seen.active.complete or name in listed or not self._open[key]["told"]:
+                self._is_over(events, seen, "run_stuck", key.partition(" ")[2])
 
-    def _take_import_errors(self, events: list[dict[str, Any]], look: Look) -> None:
-        if look.import_errors is None:
+    def _take_import_errors(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.import_errors is None:
             return
-        seen = set()
-        for file, error in look.import_errors.found:
-            seen.add(f"import_error {file}")
-            self._is_so(events, look, "import_error", 0.0, file, file=file, error=error)
-        if look.import_errors.complete:
-            gone = {key for key, one in self._open.items() if one["type"] == "import_error"} - seen
+        still = set()
+        for file, error in seen.import_errors.found:
+            still.add(f"import_error {file}")
+            self._is_so(events, seen, "import_error", 0.0, file, file=file, error=error)
+        if seen.import_errors.complete:
+            gone = {key for key, one in self._open.items() if one["type"] == "import_error"} - still
             for key in sorted(gone):
-                self._is_over(events, look, "import_error", key.partition(" ")[2])
+                self._is_over(events, seen, "import_error", key.partition(" ")[2])
 
     def _is_so(
-        self, events: list[dict[str, Any]], look: Look, kind: str, limit: float, name: str = "", **details: Any
+        self,
+        events: list[dict[str, Any]],
+        seen: Inspection,
+        kind: str,
+        limit: float,
+        name: str = "",
+        **details: Any,
     ) -> None:
         """Something is so; it is told as soon as it has been so for ``limit`` seconds."""
         key = f"{kind} {name}".strip()
-        begin = details.pop("begin", look.at)
+        begin = details.pop("begin", seen.at)
         one = self._open.setdefault(key, {"type": kind, "at": begin, "told": False, **_plain(details)})
-        if one["told"] or look.at - one["at"] < limit:
+        if one["told"] or seen.at - one["at"] < limit:
             return
         one.update(_plain(details), told=True)
-        events.append(self._event(look, key, one, False))
+        events.append(self._event(seen, key, one, False))
 
-    def _is_over(self, events: list[dict[str, Any]], look: Look, kind: str, name: str = "", **details: Any) -> None:
+    def _is_over(
+        self, events: list[dict[str, Any]], seen: Inspection, kind: str, name: str = "", **details: Any
+    ) -> None:
         """It is not so any more, or never was."""
         key = f"{kind} {name}".strip()
         one = self._open.pop(key, None)
         if one is not None and one["told"]:
-            events.append(self._event(look, key, {**one, **_plain(details)}, True))
+            events.append(self._event(seen, key, {**one, **_plain(details)}, True))
 
-    def _event(self, look: Look, key: str, one: Mapping[str, Any], recovered: bool) -> dict[str, Any]:
+    def _event(self, seen: Inspection, key: str, one: Mapping[str, Any], recovered: bool) -> dict[str, Any]:
         details = {name: value for name, value in one.items() if name not in ("at", "told", "error")}
         if not recovered and "error" in one:
             details["error"] = one["error"]
@@ -244,8 +252,8 @@ class Watch:
             "url": self._url,
             "recovered": recovered,
             "since": begin,
-            "seen": _iso(look.at),
-            "seconds": round(max(0.0, look.at - one["at"]), 1),
+            "seen": _iso(seen.at),
+            "seconds": round(max(0.0, seen.at - one["at"]), 1),
             "id": harmless(f"{self.name} {key} {begin}") + " recovered" * recovered,
             **harmless(details),
         }

@@ -16,8 +16,13 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.look import Question, identified, look, trouble
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits, Look, Watch, harmless
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import (
+    Question,
+    identified,
+    inspect,
+    trouble,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Inspection, Limits, Watch, harmless
 
 _LOGIN = ("username", "password", "token", "kerberos", "kerberos_hostname", "headers", "client_cert")
 
@@ -73,7 +78,7 @@ class Watcher:
         self._take_options()
         if self._cursor.woken():
             self._watch.hope()
-        events = self._watch.take(self._look(), self._login)
+        events = self._watch.take(self._inspect(), self._login)
         for event in events:
             self._add_dag(event)
         self._cursor.outbox += events
@@ -92,7 +97,7 @@ class Watcher:
             self._asked, self._api = asked, None
             self._login = _fingerprint(asked, self._watch.state)
 
-    def _look(self) -> Look:
+    def _inspect(self) -> Inspection:
         now = self._clock()
         watch = self._watch
         asked = Question(
@@ -107,7 +112,7 @@ class Watcher:
         try:
             if self._api is None:
                 api = identified(api)
-            found = look(api, asked, now)
+            found = inspect(api, asked, now)
             self._api = api
             return found
         except CallFailed as failure:
@@ -115,7 +120,7 @@ class Watcher:
             return trouble(api, failure, now)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             self._api = None
-            return Look(now, trouble=_not_understood(error)._asdict())
+            return Inspection(now, trouble=_not_understood(error)._asdict())
 
     def _add_dag(self, event: dict[str, Any]) -> None:
         """What who acts on a run has to know of its DAG; None where it cannot be told."""
@@ -125,7 +130,7 @@ class Watcher:
         if self._api is None:
             return
         try:
-            dag, tags = self._api.look_at_tags(event["dag_id"])
+            dag, tags = self._api.inspect_tags(event["dag_id"])
         except CallFailed:
             return
         event.update(dag_paused=dag.is_paused, dag_tags=harmless(tags))

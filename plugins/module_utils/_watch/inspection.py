@@ -20,12 +20,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Listed, Look
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Inspection, Listed
 
 _PAGE = 100
 _MOST_ENDED = 5000
 _MOST_ACTIVE = 1000
-_MOST_LOOKED_AT = 20
+_MOST_INSPECTED = 20
 _ANY_DAG = "~"  # Airflow's own sign for it
 
 
@@ -57,15 +57,15 @@ def identified(api: Api) -> Api:
     return Api(api.anonymous, api.logins, DIALECTS[server.generation], retry_policy=lambda: RetryPolicy(0))
 
 
-def trouble(api: Api, failure: CallFailed, at: float) -> Look:
+def trouble(api: Api, failure: CallFailed, at: float) -> Inspection:
     """The look that came to nothing."""
-    return Look(at, trouble=explain(api, _ANY_DAG, failure)._asdict())
+    return Inspection(at, trouble=explain(api, _ANY_DAG, failure)._asdict())
 
 
-def look(api: Api, asked: Question, at: float) -> Look:
+def inspect(api: Api, asked: Question, at: float) -> Inspection:
     """Look once. Raises CallFailed where the server does not answer as Airflow."""
-    health, server_time = api.look_at_health()
-    seen = Look(at, server_time, health=health, with_login=asked.with_login)
+    health, server_time = api.inspect_health()
+    seen = Inspection(at, server_time, health=health, with_login=asked.with_login)
     if not asked.with_login:
         return seen
     try:
@@ -77,7 +77,7 @@ def look(api: Api, asked: Question, at: float) -> Look:
         return seen._replace(refused=_why_refused(api, failure, asked.try_form)._asdict())
 
 
-def _listed(api: Api, asked: Question, seen: Look) -> Look:
+def _listed(api: Api, asked: Question, seen: Inspection) -> Inspection:
     try:
         failed, until = _ended(api, asked, ["failed"], asked.since or seen.server_time)
         mended: list[Run] = []
@@ -103,7 +103,7 @@ def _ended(
     found: dict[tuple[str, str | None], Run] = {}
     begin, offset = since.isoformat() if since else None, 0
     while True:
-        runs, total = api.look_at_runs(
+        runs, total = api.inspect_runs(
             _filters(asked, states=states, end_date_gte=begin, order_by="end_date", page_offset=offset)
         )
         found.update({(run.dag_id, run.run_id): run for run in runs})
@@ -120,15 +120,15 @@ def _active(api: Api, asked: Question) -> Listed:
     found: dict[tuple[str, str | None], Run] = {}
     pages, total = 0, 1
     while pages * _PAGE < min(total, _MOST_ACTIVE):
-        order = api.dialect.due_key
+        due_key = api.dialect.due_key
         states = ["queued", "running"]
-        runs, total = api.look_at_runs(_filters(asked, states=states, order_by=order, page_offset=pages * _PAGE))
+        runs, total = api.inspect_runs(_filters(asked, states=states, order_by=due_key, page_offset=pages * _PAGE))
         found.update({(run.dag_id, run.run_id): run for run in runs})
         pages += 1
         if not runs:
             break
     if pages > 1:  # a run may have slipped from one page to the one before
-        for dag_id, run_id in [key for key in asked.stuck if key not in found][:_MOST_LOOKED_AT]:
+        for dag_id, run_id in [key for key in asked.stuck if key not in found][:_MOST_INSPECTED]:
             now = api.run(dag_id, run_id)
             found[dag_id, run_id] = now or Run(dag_id, run_id, None, None, None, None, None, None, None)
     return Listed(list(found.values()), complete=pages <= 1)
@@ -141,7 +141,7 @@ def _filters(asked: Question, **filters: Any) -> Mapping[str, Any]:
 
 def _import_errors(api: Api) -> Listed | None:
     try:
-        found, total = api.look_at_import_errors()
+        found, total = api.inspect_import_errors()
     except CallFailed as failure:
         if failure.status == 403 and not failure.foreign:
             return None  # the role may not see them
