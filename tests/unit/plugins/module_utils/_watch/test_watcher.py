@@ -28,7 +28,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     RetryPolicy,
     TransportError,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
@@ -436,24 +435,3 @@ class TestFailures:
         day.attempts = [Attempt("load", f"r {number}", 5, 10, 60 + number, "failed") for number in range(450)]
         events = [event for event in Site(tmp_path, day).until(1300) if event["type"] == "run_failed"]
         assert len({event["run_id"] for event in events}) == len(events) == 450
-
-
-class TestCursor:
-    def test_one_at_a_time(self, tmp_path: Path) -> None:
-        site = Site(tmp_path, quiet_day())
-        with pytest.raises(AirflowError, match="is in use"):
-            Cursor(str(tmp_path), "airflow.example")
-        site.cursor.close()
-        Cursor(str(tmp_path), "airflow.example").close()
-
-    @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1}'])
-    def test_one_that_is_broken_is_not_begun_anew(self, tmp_path: Path, text: str) -> None:
-        (tmp_path / "a.json").write_text(text)
-        for _time in range(2):
-            with pytest.raises(AirflowError, match="is not what was written there"):
-                Cursor(str(tmp_path), "a")
-
-    def test_a_name_is_no_path(self, tmp_path: Path) -> None:
-        cursor = Cursor(str(tmp_path), "../../etc/x")
-        assert os.path.dirname(cursor.path) == str(tmp_path)
-        cursor.close()
