@@ -101,6 +101,14 @@ def all_below(name: str, uses: dict[str, set[str]]) -> set[str]:
     return found
 
 
+def drawn(text: str) -> dict[str, set[str]]:
+    """The arrows of a Mermaid flowchart."""
+    found: dict[str, set[str]] = {}
+    for source, targets in re.findall(r"(?m)^ *(\w+) --> (.+)$", text):
+        found.setdefault(source, set()).update(targets.split(" & "))
+    return found
+
+
 def floor_of(package: str, uses: dict[str, set[str]]) -> int:
     return 1 + max((floor_of(below, uses) for below in uses[package]), default=0)
 
@@ -108,6 +116,25 @@ def floor_of(package: str, uses: dict[str, set[str]]) -> int:
 def test_packages_use_what_the_table_allows() -> None:
     found = {package: " ".join(sorted(used - {"_errors"})) for package, used in between_packages(imports()).items()}
     assert found == {package: " ".join(sorted(used.split())) for package, used in USES.items()}
+
+
+def test_picture_in_contributing_shows_the_imports() -> None:
+    (picture,) = re.findall(r"(?s)```mermaid\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text())
+    arrows = drawn(picture)
+    modules = arrows.pop("modules")
+    packages = {package: used - {"_errors"} for package, used in between_packages(imports()).items()}
+    assert arrows == {package: used for package, used in packages.items() if used}
+    assert modules <= {package_of(name) for path in ENTRY_POINTS for name in imported(path.read_text(), set(FILES))}
+    # Modules use nearly all of them: drawn is what no other package uses, at least.
+    assert set(packages) == modules.union(*arrows.values()) | {"_errors", "_compile_once"}
+
+
+def test_unit_tests_mirror_the_packages() -> None:
+    tests = Path(__file__).parent / "plugins/module_utils"
+    for path in tests.rglob("test_*.py"):
+        package = path.relative_to(tests).parent
+        subject = path.name[len("test_") :] if package.parts else path.name[len("test") :]
+        assert (UTILS / package / subject).is_file(), path
 
 
 def test_imports_have_no_circle() -> None:
