@@ -19,13 +19,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     RetryPolicy,
     TransportError,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
-    Dag,
-    FailedTask,
-    NewRun,
-    Run,
-    same_time,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, FailedTask, NewRun, Run, same_time
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _ACTIVE = ("queued", "running")

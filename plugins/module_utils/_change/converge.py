@@ -13,9 +13,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
-    await_healthy,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import await_healthy
 
 # What only a change needs is imported where there is one: a run without one is to cost little.
 

@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
-    Diagnosis,
-    Observed,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed
 
 API_AUTH = (
     "Run fleetops.airflow.airflow_api_auth with backends {backends} on the Airflow host, or the role "

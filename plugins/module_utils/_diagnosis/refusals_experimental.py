@@ -6,14 +6,8 @@
 from __future__ import annotations
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
-    Diagnosis,
-    Observed,
-    call_of,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals import (
-    API_AUTH,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, call_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals import API_AUTH
 
 
 def refused_experimental(seen: Observed, answer: Answer) -> Diagnosis:

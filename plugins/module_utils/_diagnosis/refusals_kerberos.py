@@ -5,14 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
-    Diagnosis,
-    Observed,
-    call_of,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals import (
-    HEADER_LOST,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, call_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals import HEADER_LOST
 
 
 def refused_ticket(seen: Observed, service: str) -> Diagnosis | None:

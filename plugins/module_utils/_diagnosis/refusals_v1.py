@@ -8,11 +8,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
-    Diagnosis,
-    Observed,
-    call_of,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, call_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals import (
     API_AUTH,
     HEADER_LOST,

@@ -12,9 +12,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model 
     call_of,
     clean,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals import (
-    role_too_low,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals import role_too_low
 
 
 def refused_v2(seen: Observed, answer: Answer) -> Diagnosis:

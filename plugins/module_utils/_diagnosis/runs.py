@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import FailedTask
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
-    Diagnosis,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 
 
 def paused_dag(dag_id: str) -> Diagnosis:

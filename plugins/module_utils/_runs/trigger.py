@@ -20,12 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
-    Dag,
-    FailedTask,
-    Run,
-    same_time,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, FailedTask, Run, same_time
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause, watch
