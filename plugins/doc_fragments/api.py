@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Where the API is and how to log in. The argument spec is C(API_ARGUMENTS) in C(_module.py)."""
+    """Where the API is and how to log in. The argument spec is C(API_ARGUMENTS) in C(_api/arguments.py)."""
 
     DOCUMENTATION = r"""
 requirements:

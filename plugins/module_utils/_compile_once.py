@@ -1,7 +1,7 @@
 # Copyright: Contributors to the fleetops.airflow collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have Python compile the files of this folder once each. A module imports this one before the others.
+"""Have Python compile each file of this directory and its packages once. A module imports this one first.
 
 Ansible sends a module's files to the host in a zip. Python's own finder asks the zip for a file's name, and
 ``zipimporter.get_filename`` compiles the file to find that out (seen from 3.8 to 3.13); then it is compiled once more,
@@ -15,28 +15,34 @@ from __future__ import annotations
 import os
 import sys
 from importlib.machinery import ModuleSpec
+from typing import Sequence
 from zipimport import ZipImportError, zipimporter
 
 
 class _Finder:
-    """Finds what lies beside this file in the same zip, and leaves everything else to others."""
+    """Finds what lies beside this file in the same zip, and below it, and leaves everything else to others."""
 
     def __init__(self, package: str, zipped: zipimporter) -> None:
         self._package = package
-        self._zipped = zipped
+        self._importers = {os.path.join(zipped.archive, zipped.prefix).rstrip(os.sep): zipped}
 
-    def find_spec(self, fullname: str, *_path_and_target: object) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None, _target: object = None) -> ModuleSpec | None:
         """What the import system asks a finder on sys.meta_path."""
-        package, _dot, name = fullname.rpartition(".")
-        if package != self._package:
+        if not path or not fullname.startswith(self._package + "."):
             return None
+        folder, name = path[0], fullname.rpartition(".")[2]
         try:
-            if self._zipped.is_package(fullname):
-                return None
+            if folder not in self._importers:
+                self._importers[folder] = zipimporter(folder)
+            zipped = self._importers[folder]
+            is_package = zipped.is_package(fullname)
         except ZipImportError:
             return None
-        origin = os.path.join(self._zipped.archive, self._zipped.prefix, name + ".py")
-        spec = ModuleSpec(fullname, self._zipped, origin=origin)  # type: ignore[arg-type]  # a loader, by what it does
+        place = os.path.join(folder, name)
+        origin = os.path.join(place, "__init__.py") if is_package else place + ".py"
+        spec = ModuleSpec(fullname, zipped, origin=origin, is_package=is_package)  # type: ignore[arg-type]  # a loader, by what it does
+        if is_package:
+            spec.submodule_search_locations = [place]
         spec.has_location = True  # so that the module gets its __file__
         return spec
 

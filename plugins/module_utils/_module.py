@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The edge between Ansible and the collection: shared options, and where errors become results."""
+"""The edge between Ansible and the collection: what is taken from a module, and where errors become results."""
 
 from __future__ import annotations
 
@@ -7,33 +7,11 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Any, Callable
 
-from ansible.module_utils.basic import env_fallback, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-# The options of every module that calls the API, as documented in doc_fragments/api.py. `_api.connect` reads them.
-API_ARGUMENTS: dict[str, Any] = {
-    "url": {"type": "str", "required": True, "aliases": ["api_url"], "fallback": (env_fallback, ["AIRFLOW_API_URL"])},
-    "username": {"type": "str", "fallback": (env_fallback, ["AIRFLOW_API_USERNAME"])},
-    "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AIRFLOW_API_PASSWORD"])},
-    "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["AIRFLOW_API_TOKEN"])},
-    "kerberos": {"type": "bool", "default": False},
-    "kerberos_hostname": {"type": "str"},
-    "headers": {"type": "dict", "no_log": True},
-    "api_version": {"type": "str", "choices": ["auto", "experimental", "v1", "v2"], "default": "auto"},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
-    "client_cert": {"type": "path"},
-    "client_key": {"type": "path", "no_log": False},
-    "timeout": {"type": "float", "default": 30},
-}
-# To be handed to AnsibleModule beside them.
-API_RULES: dict[str, Any] = {
-    "required_together": [("username", "password")],
-    "required_by": {"client_key": ["client_cert"]},
-}
 
 
 def run_module(module: AnsibleModule, story: Callable[[AnsibleModule], dict[str, Any]]) -> None:
@@ -67,7 +45,7 @@ def need_requests(module: AnsibleModule) -> None:
 
 def _interpreters() -> list[str]:
     """Interpreters likely to have requests, the one that runs Airflow among them."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._installation import (
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
         find_executable,
         interpreter_of,
     )
@@ -84,7 +62,7 @@ def take_options(module: AnsibleModule, sections: dict[str, Any]) -> dict[str, A
     :param sections: section -> option -> value, a part of ``module.params``; changed.
     :returns: a copy as it was.
     """
-    from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN, is_secret_name
+    from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, is_secret_name
 
     taken = {section: dict(options) if isinstance(options, dict) else options for section, options in sections.items()}
     for options in sections.values():
@@ -108,7 +86,7 @@ def api_options(module: AnsibleModule) -> dict[str, Any]:
     with_login = [name for name in ("url", "api_url") if "@" in (module.params.get(name) or "")]
     if not headers and not with_login:
         return options
-    from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN
+    from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
 
     module.params.update(dict.fromkeys(with_login, HIDDEN))
     module.params["headers"] = dict.fromkeys(headers, HIDDEN)

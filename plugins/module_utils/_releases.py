@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Override, Setting, override
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Override, Setting, override
 
 SECTION = "api"
 KERBEROS = "kerberos"
@@ -49,8 +49,8 @@ _WEBSERVER_ADDRESS = {
 }
 
 
-class Era(NamedTuple):
-    """A range of releases that configure and serve their REST API alike.
+class VersionFamily(NamedTuple):
+    """A range of Airflow versions that configure and serve their REST API alike.
 
     What authenticates its callers stands in ``[section] option``: backends, or from 3.0 on one auth manager.
     """
@@ -59,7 +59,7 @@ class Era(NamedTuple):
     since: tuple[int, int, int]
     section: str
     option: str
-    superseded: tuple[str, ...]  # options of other eras that mean the same and must not stand beside it
+    superseded: tuple[str, ...]  # options of other families that mean the same and must not stand beside it
     takes_list: bool
     kind: str  # what that names
     unset: str  # what is in force where nothing is set
@@ -74,7 +74,7 @@ class Era(NamedTuple):
     address: dict[str, tuple[str, str]]  # where the server's host, port, certificate and base URL are configured
 
 
-_ERA_110 = Era(
+_FAMILY_110 = VersionFamily(
     name="1.10.11 to 1.10.15",
     since=(1, 10, 11),
     section=SECTION,
@@ -93,10 +93,10 @@ _ERA_110 = Era(
     server_command="webserver",
     address=_WEBSERVER_ADDRESS,
 )
-ERAS = (
-    _ERA_110._replace(name="1.10.0 to 1.10.10", since=(1, 10, 0), unset=_BACKEND + "default"),
-    _ERA_110,
-    Era(
+VERSION_FAMILIES = (
+    _FAMILY_110._replace(name="1.10.0 to 1.10.10", since=(1, 10, 0), unset=_BACKEND + "default"),
+    _FAMILY_110,
+    VersionFamily(
         name="2.0 to 2.2",
         since=(2, 0, 0),
         section=SECTION,
@@ -115,7 +115,7 @@ ERAS = (
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
     ),
-    Era(
+    VersionFamily(
         name="2.3 to 2.11",
         since=(2, 3, 0),
         section=SECTION,
@@ -134,7 +134,7 @@ ERAS = (
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
     ),
-    Era(
+    VersionFamily(
         name="3.x",
         since=(3, 0, 0),
         section="core",
@@ -155,39 +155,40 @@ ERAS = (
     ),
 )
 
-SERVER_COMMANDS = tuple(sorted({era.server_command for era in ERAS}))
+SERVER_COMMANDS = tuple(sorted({family.server_command for family in VERSION_FAMILIES}))
 
 
-def era_of(version: str) -> Era:
+def family_of(version: str) -> VersionFamily:
     """:raises AirflowError: if ``version`` is no Airflow release, or one before 1.10."""
     match = _VERSION.match(version)
     if match:
         number = (int(match.group(1)), int(match.group(2)), int(match.group(3) or 0))
-        for era in reversed(ERAS):
-            if number >= era.since:
-                return era
+        for family in reversed(VERSION_FAMILIES):
+            if number >= family.since:
+                return family
     raise AirflowError("Airflow version %r is none that this collection knows (1.10 and later)." % version)
 
 
-def refuse_what_is_lacking(era: Era, version: str, options: list[str]) -> None:
+def validate_supported(family: VersionFamily, version: str, options: list[str]) -> None:
     """:raises AirflowError: if the release has nothing that one of these options of a module could set."""
     for option in options:
-        if option in era.lacks:
+        if option in family.lacks:
             raise AirflowError(
                 "%s is given, and there is nothing for it to set. %s. Leave it out for this host, or pass such hosts "
-                "over with unsupported: skip." % (option, era.lacks[option] % version)
+                "over with unsupported: skip." % (option, family.lacks[option] % version)
             )
 
 
-def without_lacking(era: Era, names: list[str]) -> list[str]:
+def without_lacking(family: VersionFamily, names: list[str]) -> list[str]:
     """Short names of backends without those that only other releases have, as session before 2.3. All if none is left:
     then the error is to tell.
     """
-    elsewhere = {name for other in ERAS if other.kind == era.kind for name in other.backends} - set(era.backends)
+    everywhere = {name for other in VERSION_FAMILIES if other.kind == family.kind for name in other.backends}
+    elsewhere = everywhere - set(family.backends)
     return [name for name in names if name.strip() not in elsewhere] or names
 
 
-def backends_setting(era: Era, version: str, names: list[str]) -> Setting:
+def backends_setting(family: VersionFamily, version: str, names: list[str]) -> Setting:
     """What authenticates the API's callers, from short names and dotted paths.
 
     :raises AirflowError: for an empty list, a name that this release does not have, a name twice, and more than
@@ -195,41 +196,41 @@ def backends_setting(era: Era, version: str, names: list[str]) -> Setting:
     """
     if not names:
         raise AirflowError("backends is empty. Name at least one, for instance basic_auth.")
-    paths = [_resolved(era, version, name.strip()) for name in names]
+    paths = [_resolved(family, version, name.strip()) for name in names]
     twice = sorted({path for path in paths if paths.count(path) > 1})
     if twice:
         raise AirflowError("backends names %s more than once." % ", ".join(twice))
-    if len(paths) > 1 and not era.takes_list:
+    if len(paths) > 1 and not family.takes_list:
         raise AirflowError(
             "Airflow %s takes one backend ([api] %s), and %d were given: %s. With a list there the webserver "
-            "would not start." % (version, era.option, len(paths), ", ".join(names))
+            "would not start." % (version, family.option, len(paths), ", ".join(names))
         )
-    return authentication(era, ",".join(paths))
+    return authentication(family, ",".join(paths))
 
 
-def authentication(era: Era, value: str | None = None) -> Setting:
+def authentication(family: VersionFamily, value: str | None = None) -> Setting:
     """The setting that holds what authenticates the API's callers.
 
     From 2.3 on the variable of the old option counts as well, and beats even the new option of the file.
     """
     return Setting(
-        section=era.section,
-        option=era.option,
+        section=family.section,
+        option=family.option,
         value=value,
-        superseded=era.superseded,
-        also_in_environment=era.superseded if era.takes_list else (),
+        superseded=family.superseded,
+        also_in_environment=family.superseded if family.takes_list else (),
         same=lambda one, other: same_backends(split_backends(one), split_backends(other)),
     )
 
 
-def _resolved(era: Era, version: str, name: str) -> str:
-    if name in era.backends:
-        return era.backends[name]
+def _resolved(family: VersionFamily, version: str, name: str) -> str:
+    if name in family.backends:
+        return family.backends[name]
     if re.fullmatch(_DOTTED_PATH, name):
         return name
     raise AirflowError(
         "%r is no %s of Airflow %s. Short names there: %s. Any other is given by its dotted path."
-        % (name, era.kind, version, ", ".join(sorted(era.backends)))
+        % (name, family.kind, version, ", ".join(sorted(family.backends)))
     )
 
 
@@ -238,45 +239,45 @@ def split_backends(value: str | None) -> list[str]:
     return [part.strip() for part in value.split(",")] if value and value.strip() else []
 
 
-def backends_in_file(era: Era, cfg: Cfg) -> list[str]:
+def backends_in_file(family: VersionFamily, cfg: Cfg) -> list[str]:
     """What the file names; from 2.3 on the old option counts where the new one is missing."""
-    value = cfg.get(era.section, era.option)
-    if value is None and era.takes_list:
-        value = next((cfg.get(era.section, name) for name in era.superseded), None)
+    value = cfg.get(family.section, family.option)
+    if value is None and family.takes_list:
+        value = next((cfg.get(family.section, name) for name in family.superseded), None)
     return split_backends(value)
 
 
-def backends_override(era: Era, environment: Mapping[str, str]) -> Override | None:
+def backends_override(family: VersionFamily, environment: Mapping[str, str]) -> Override | None:
     """The variable that beats the file in this environment. Names are case-sensitive."""
-    return override(authentication(era), environment)
+    return override(authentication(family), environment)
 
 
-def backends_read(era: Era, cfg: Cfg, environment: Mapping[str, str]) -> list[str]:
+def backends_read(family: VersionFamily, cfg: Cfg, environment: Mapping[str, str]) -> list[str]:
     """What a server with this file and this environment makes of them."""
-    beats = backends_override(era, environment)
-    return effective_backends(era, split_backends(beats.value) if beats else backends_in_file(era, cfg))
+    beats = backends_override(family, environment)
+    return effective_backends(family, split_backends(beats.value) if beats else backends_in_file(family, cfg))
 
 
-def takes_passwords(era: Era, backends: list[str]) -> bool:
+def takes_passwords(family: VersionFamily, backends: list[str]) -> bool:
     """Whether a request with a username and a password gets through these backends, as far as is known of them.
 
     ``default`` in front answers for everybody, as nobody. Both auth managers of Airflow 3 give tokens for passwords.
     """
     known = [_canonical(path) for path in backends]
-    if era.token_path:
-        return bool(known) and known[0] in era.backends.values()
-    return era.backends.get("basic_auth") in known and known[0] != era.backends["default"]
+    if family.token_path:
+        return bool(known) and known[0] in family.backends.values()
+    return family.backends.get("basic_auth") in known and known[0] != family.backends["default"]
 
 
-def kerberos_backend(era: Era, backends: list[str]) -> str | None:
+def kerberos_backend(family: VersionFamily, backends: list[str]) -> str | None:
     """The one among them that takes Kerberos tickets."""
-    return next((path for path in backends if _canonical(path) == era.backends.get("kerberos_auth")), None)
+    return next((path for path in backends if _canonical(path) == family.backends.get("kerberos_auth")), None)
 
 
-def refuses_passwords(era: Era, backends: list[str]) -> bool:
+def refuses_passwords(family: VersionFamily, backends: list[str]) -> bool:
     """Whether a password surely does not get through these backends: all are known, and none takes it."""
-    known = era.backends.values()
-    return all(_canonical(path) in known for path in backends) and not takes_passwords(era, backends)
+    known = family.backends.values()
+    return all(_canonical(path) in known for path in backends) and not takes_passwords(family, backends)
 
 
 def same_backends(one: list[str], other: list[str]) -> bool:
@@ -288,16 +289,16 @@ def _canonical(path: str) -> str:
     return _BACKEND + path[len(_FAB_BACKEND) :] if path.startswith(_FAB_BACKEND) else path
 
 
-def effective_backends(era: Era, configured: list[str]) -> list[str]:
+def effective_backends(family: VersionFamily, configured: list[str]) -> list[str]:
     """What the server makes of a configured list: since 2.3 the UI's own ``session`` is never left out.
 
     Read in airflow.configuration of 2.3 to 2.11 (``_upgrade_auth_backends`` and the deprecated values).
     """
-    if not era.takes_list:
-        return configured or [era.unset]
-    session = era.backends["session"]
-    if configured in ([], [era.backends["deny_all"]]):
+    if not family.takes_list:
+        return configured or [family.unset]
+    session = family.backends["session"]
+    if configured in ([], [family.backends["deny_all"]]):
         return [session]
-    if configured == [era.backends["default"]] or any(session in path for path in configured):
+    if configured == [family.backends["default"]] or any(session in path for path in configured):
         return configured
     return [*configured, session]

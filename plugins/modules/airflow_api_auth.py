@@ -238,17 +238,21 @@ backup_file:
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, ignored_variables, shown
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
-    Intent,
-    Outcome,
+    ChangeResult,
     converge,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import warnings_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     KERBEROS,
@@ -258,13 +262,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     backends_read,
     backends_setting,
     kerberos_backend,
-    refuse_what_is_lacking,
     refuses_passwords,
     split_backends,
+    validate_supported,
     without_lacking,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, ignored_variables, shown
-from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import warnings_of
 
 # The options that say what the API's authentication shall be; a release has a place for some of them.
 _WISHES = ("backends", "auth_manager", "jwt_secret", "jwt_expiration_time", "options", "kerberos")
@@ -279,40 +281,40 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = {**module.params, **taken}
     settings: list[Setting] = []
 
-    def intent_for(host: Host) -> Intent:
+    def desired_for(host: Host) -> DesiredState:
         settings[:] = _settings(host, parameters, module.warn)
-        return _intent(host, settings, parameters, module.warn)
+        return _desired(host, settings, parameters, module.warn)
 
     try:
-        outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
+        change = converge(parameters, desired_for, module.check_mode, module.backup_local, module.warn)
     except _PassedOver as error:
         return {"changed": False, "skipped": True, "skip_reason": str(error), "msg": str(error)}
-    host, era = outcome.host, outcome.host.era
-    for warning in [*warnings_of(host, outcome.after), *_warnings(outcome, settings, parameters["service"] or [])]:
+    host, family = change.host, change.host.family
+    for warning in [*warnings_of(host, change.after), *_warnings(change, settings, parameters["service"] or [])]:
         module.warn(warning)
-    beats = backends_override(era, host.environment)
-    before, after = shown(outcome.before, outcome.after, settings)
+    beats = backends_override(family, host.environment)
+    before, after = shown(change.before, change.after, settings)
     return {
-        **outcome.result(),
-        "before": backends_in_file(era, outcome.before),
-        "after": backends_in_file(era, outcome.after),
-        "in_force": backends_read(era, outcome.after, host.environment) if outcome.current else None,
-        "section": era.section,
-        "option": era.option,
+        **change.result(),
+        "before": backends_in_file(family, change.before),
+        "after": backends_in_file(family, change.after),
+        "in_force": backends_read(family, change.after, host.environment) if change.is_current else None,
+        "section": family.section,
+        "option": family.option,
         "overridden_by": beats.variable if beats else None,
         "diff": {"before_header": host.path, "after_header": host.path, "before": before, "after": after},
     }
 
 
-def _warnings(outcome: Outcome, settings: list[Setting], services: list[str]) -> list[str]:
+def _warnings(change: ChangeResult, settings: list[Setting], services: list[str]) -> list[str]:
     found = []
     for setting in settings:
-        for variable in ignored_variables(setting, outcome.host.environment):
+        for variable in ignored_variables(setting, change.host.environment):
             found.append(
                 "%s in the environment of %s does nothing: Airflow reads such a variable for secret options only."
-                % (variable, outcome.host.environment_of)
+                % (variable, change.host.environment_of)
             )
-        if setting.option == "jwt_secret" and outcome.changed and len(services) < 2:
+        if setting.option == "jwt_secret" and change.changed and len(services) < 2:
             found.append(
                 "The scheduler, the DAG processor and the triggerer read jwt_secret too. Restart them as well: service "
                 "takes several names."
@@ -326,24 +328,24 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
     :raises AirflowError: if it wants what this release does not know.
     :raises _PassedOver: if there is nothing to be set, and that is all right.
     """
-    era, version = host.era, host.version
+    family, version = host.family, host.version
     given = [name for name in _WISHES if parameters[name] not in (None, "", {})]
     if not given:
         raise AirflowError("Nothing to set: give backends, auth_manager or another of %s." % ", ".join(_WISHES[2:]))
     if parameters["unsupported"] == "fail":
-        refuse_what_is_lacking(era, version, given)
-    elif all(name in era.lacks for name in given):
-        raise _PassedOver("%s: %s. This host was passed over." % (", ".join(given), era.lacks[given[0]] % version))
-    wanted = {name: parameters[name] for name in given if name not in era.lacks}
+        validate_supported(family, version, given)
+    elif all(name in family.lacks for name in given):
+        raise _PassedOver("%s: %s. This host was passed over." % (", ".join(given), family.lacks[given[0]] % version))
+    wanted = {name: parameters[name] for name in given if name not in family.lacks}
 
     settings = []
     if "backends" in wanted:
         names = wanted["backends"]
         if parameters["unsupported"] == "skip":
-            names = without_lacking(era, names)
-        settings.append(backends_setting(era, version, names))
+            names = without_lacking(family, names)
+        settings.append(backends_setting(family, version, names))
     if "auth_manager" in wanted:
-        settings.append(backends_setting(era, version, [wanted["auth_manager"]]))
+        settings.append(backends_setting(family, version, [wanted["auth_manager"]]))
     if "jwt_secret" in wanted:
         settings.append(Setting("api_auth", "jwt_secret", wanted["jwt_secret"], secret=True))
     if "jwt_expiration_time" in wanted:
@@ -351,49 +353,51 @@ def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None
     if "options" in wanted:
         settings += _section(host, SECTION, wanted["options"], warn)
     if "kerberos" in wanted:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import refuse_override
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import validate_keytab_variable
 
-        refuse_override(host, wanted["kerberos"])
+        validate_keytab_variable(host, wanted["kerberos"])
         settings += _section(host, KERBEROS, wanted["kerberos"], warn)
     return settings
 
 
 def _section(host: Host, section: str, options: dict[str, Any], warn: Callable[[str], None]) -> list[Setting]:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._options import section_options
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import section_options
 
     return section_options(host, section, options, warn)
 
 
-def _intent(host: Host, settings: list[Setting], parameters: dict[str, Any], warn: Callable[[str], None]) -> Intent:
-    era = host.era
+def _desired(
+    host: Host, settings: list[Setting], parameters: dict[str, Any], warn: Callable[[str], None]
+) -> DesiredState:
+    family = host.family
 
     def new_backends(cfg: Cfg) -> list[str]:
-        wanted = next((split_backends(setting.value) for setting in settings if setting.option == era.option), [])
-        return [path for path in wanted if path not in backends_in_file(era, cfg)]
+        wanted = next((split_backends(setting.value) for setting in settings if setting.option == family.option), [])
+        return [path for path in wanted if path not in backends_in_file(family, cfg)]
 
-    def prove(url: str) -> None:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._login import refused_login
+    def verify(url: str) -> None:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
-        tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
-        refused = refused_login(era, url, (parameters["username"], parameters["password"]), tls)
+        tls = Tls(parameters["validate_certs"], parameters["ca_path"])
+        refused = refused_login(family, url, (parameters["username"], parameters["password"]), tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
     def check(after: Cfg, to_do: bool) -> None:
-        backends = backends_read(era, after, host.environment)
-        if parameters["username"] and refuses_passwords(era, backends):
+        backends = backends_read(family, after, host.environment)
+        if parameters["username"] and refuses_passwords(family, backends):
             raise AirflowError(
                 "username and password are given to prove the result, and with %s the API takes no passwords. Nothing "
                 "was changed. Add basic_auth to backends, or leave username and password out." % ", ".join(backends)
             )
-        backend = kerberos_backend(era, backends)
+        backend = kerberos_backend(family, backends)
         if backend or parameters["kerberos"]:
-            from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import check as check_keytab
+            from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import check as check_keytab
 
             check_keytab(host, after, backend if to_do else None, warn)
 
-    proof = prove if parameters["username"] else None
-    return Intent(settings, new_backends, proof, for_the_api=True, check=check)
+    verification = verify if parameters["username"] else None
+    return DesiredState(settings, new_backends, verification, for_the_api=True, check=check)
 
 
 def main() -> None:

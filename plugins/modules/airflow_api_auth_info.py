@@ -181,12 +181,16 @@ warnings_found:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import look
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import inspect
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS, discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import open_to_everybody
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import open_to_everybody
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import to_iso_utc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import public_role, warnings_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     backends_in_file,
@@ -196,50 +200,52 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     split_backends,
     takes_passwords,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import moment
-from ansible_collections.fleetops.airflow.plugins.module_utils._warnings import public_role, warnings_of
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    found = look(module.params, module.warn)
-    host, cfg, era = found.host, found.cfg, found.host.era
-    tls = _health.Tls(module.params["validate_certs"], module.params["ca_path"])
-    beats = backends_override(era, host.environment)
-    configured = split_backends(beats.value) if beats else backends_in_file(era, cfg)
-    effective = backends_read(era, cfg, host.environment)
-    in_force = effective if found.current else None
-    health = found.healths[0]()
+    current = inspect(discover(module.params), module.params, module.warn)
+    host, cfg, family = current.host, current.cfg, current.host.family
+    tls = Tls(module.params["validate_certs"], module.params["ca_path"])
+    beats = backends_override(family, host.environment)
+    configured = split_backends(beats.value) if beats else backends_in_file(family, cfg)
+    effective = backends_read(family, cfg, host.environment)
+    in_force = effective if current.is_current else None
+    health = current.healths[0]()
     return {
         "changed": False,
         "airflow_version": host.version,
         "path": host.path,
-        "section": era.section,
-        "option": era.option,
+        "section": family.section,
+        "option": family.option,
         "configured": configured,
         "source": "environment" if beats else "file" if configured else "default",
         "overridden_by": beats.variable if beats else None,
         "effective": effective,
         "in_force": in_force,
-        "restart_pending": found.restart_reason is not None if found.told else None,
-        "restart_reason": found.restart_reason,
-        "takes_passwords": takes_passwords(era, in_force) if in_force else None,
-        "open_to_everybody": open_to_everybody(era, found.url, tls) if health.state == "healthy" else None,
+        "restart_pending": current.restart_reason is not None if current.is_known else None,
+        "restart_reason": current.restart_reason,
+        "takes_passwords": takes_passwords(family, in_force) if in_force else None,
+        "open_to_everybody": open_to_everybody(family, current.url, tls) if health.state == "healthy" else None,
         "public_role": public_role(host, cfg),
         "server": {
             "pid": host.server.process.pid,
-            "started": moment(host.server.process.started),
-            "url": found.url,
+            "started": to_iso_utc(host.server.process.started),
+            "url": current.url,
             "health": health.state,
         }
         if host.server
         else None,
-        "kerberos": _kerberos(host, cfg) if kerberos_backend(era, effective) else None,
+        "kerberos": _kerberos(host, cfg) if kerberos_backend(family, effective) else None,
         "warnings_found": warnings_of(host, cfg),
     }
 
 
 def _kerberos(host: Host, cfg: Cfg) -> dict[str, Any]:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._kerberos import keytab_of, path_of, principals_in
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import (
+        keytab_of,
+        path_of,
+        principals_in,
+    )
 
     keytab = keytab_of(host, cfg)
     path, principals, problem = path_of(keytab), None, None

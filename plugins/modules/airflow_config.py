@@ -152,19 +152,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, shown
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
-    Intent,
     converge,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import all_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
-from ansible_collections.fleetops.airflow.plugins.module_utils._options import all_options
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_in_file
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import Setting, edit, shown
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -173,27 +174,27 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         raise AirflowError("settings is empty. Name at least one section with an option.")
     settings: list[Setting] = []
 
-    def intent_for(host: Host) -> Intent:
+    def desired_for(host: Host) -> DesiredState:
         settings[:] = all_options(host, parameters["settings"], module.warn)
 
         def new_backends(cfg: Cfg) -> list[str]:
             """Also here: the server dies of a backend that cannot be imported."""
-            after = backends_in_file(host.era, edit(cfg, settings))
-            return [path for path in after if path not in backends_in_file(host.era, cfg)]
+            after = backends_in_file(host.family, edit(cfg, settings))
+            return [path for path in after if path not in backends_in_file(host.family, cfg)]
 
-        return Intent(settings, new_backends, prove=None, for_the_api=False)
+        return DesiredState(settings, new_backends, verify=None, for_the_api=False)
 
-    outcome = converge(parameters, intent_for, module.check_mode, module.backup_local, module.warn)
-    before, after = shown(outcome.before, outcome.after, settings)
-    path = outcome.host.path
+    change = converge(parameters, desired_for, module.check_mode, module.backup_local, module.warn)
+    before, after = shown(change.before, change.after, settings)
+    path = change.host.path
     return {
-        **outcome.result(),
-        "settings": [_told(setting, outcome.before, outcome.after) for setting in settings],
+        **change.result(),
+        "settings": [_reported(setting, change.before, change.after) for setting in settings],
         "diff": {"before_header": path, "after_header": path, "before": before, "after": after},
     }
 
 
-def _told(setting: Setting, before: Cfg, after: Cfg) -> dict[str, Any]:
+def _reported(setting: Setting, before: Cfg, after: Cfg) -> dict[str, Any]:
     was, now = (cfg.own(setting.section, setting.option) for cfg in (before, after))
     return {
         "section": setting.section,

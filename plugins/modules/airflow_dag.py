@@ -98,15 +98,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import CallFailed, connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._findings import failed
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
-    API_ARGUMENTS,
-    API_RULES,
-    api_options,
-    need_requests,
-    run_module,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS, API_RULES
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import failed
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

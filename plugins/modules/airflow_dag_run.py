@@ -188,15 +188,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import CallFailed, connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
-    API_ARGUMENTS,
-    API_RULES,
-    api_options,
-    need_requests,
-    run_module,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._run_change import RunChange, wanted_change
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS, API_RULES
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import RunChange, wanted_change
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -208,8 +204,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     try:
         change.make(module.check_mode)
     except CallFailed as failure:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import error
-        from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
         what = "could not be looked at afterwards" if change.changed else "was not changed"
         if change.in_doubt:

@@ -142,17 +142,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import CallFailed, connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS, API_RULES
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import failed
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._findings import failed
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
-    API_ARGUMENTS,
-    API_RULES,
-    api_options,
-    need_requests,
-    run_module,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import aware
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import parse_timestamp
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -160,7 +156,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     options = api_options(module)
     if options["limit"] < 1:
         raise AirflowError(f"limit is {options['limit']}: it must be at least 1.")
-    since = aware("since", options["since"]) if options["since"] else None
+    since = parse_timestamp("since", options["since"]) if options["since"] else None
     dag_ids = options["dag_ids"] or []
     api = connect(options)
     try:

@@ -351,31 +351,29 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import Api, CallFailed, connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS, API_RULES
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
-    API_ARGUMENTS,
-    API_RULES,
-    api_options,
-    need_requests,
-    run_module,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order, orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import run_request, run_requests
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger
 
 if TYPE_CHECKING:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import Diagnosis
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Place the order or the orders, wait if asked, and explain what fails on the way."""
+    """Submit the run or the runs, wait if asked, and explain what fails on the way."""
     options = api_options(module)
     if options["runs"] is not None:
         return _many(options, module.check_mode)
-    wanted = order(options)
+    wanted = run_request(options)
     api = connect(options)
     trigger = Trigger(api, wanted)
     try:
-        trigger.place(check_mode=module.check_mode)
+        trigger.submit(check_mode=module.check_mode)
         if wanted.waits and not module.check_mode:
             trigger.wait()
     except CallFailed as failure:
@@ -385,13 +383,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The same for each of ``runs``; every one of them is in the result, whatever becomes of the others."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._batch import Batch
+    from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import Batch
 
-    wanted = orders(options)
+    wanted = run_requests(options)
     api = connect(options)
     batch = Batch(api, wanted)
     if wanted:
-        batch.place(check_mode)
+        batch.submit(check_mode)
     if options["wait"] and not check_mode:
         batch.wait()
     reasons: dict[tuple[str, str, int | None], Diagnosis] = {}
@@ -400,12 +398,12 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     for number, trigger in enumerate(batch.triggers):
         error = batch.failures.get(number)
         if isinstance(error, CallFailed):
-            new = trigger.order.new
+            new = trigger.request.new
             key = (new.dag_id, error.method, error.status)
             if key not in reasons:  # finding out may take requests, and one login more
                 reasons[key] = _why(api, trigger, error)
             error = _call_failed(api, trigger, reasons[key])
-        outcome = {"failed": error is not None, "dag_id": trigger.order.new.dag_id, **trigger.result()}
+        outcome = {"failed": error is not None, "dag_id": trigger.request.new.dag_id, **trigger.result()}
         if error is not None:
             outcome.update(error.details, msg=str(error))
             failed.append(outcome)
@@ -419,22 +417,22 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _why(api: Api, trigger: Trigger, failure: CallFailed) -> Diagnosis:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import private_values
-    from ansible_collections.fleetops.airflow.plugins.module_utils._findings import explain
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import private_values
 
-    new = trigger.order.new
+    new = trigger.request.new
     return explain(api, new.dag_id, failure, private_values(new.conf))
 
 
 def _call_failed(api: Api, trigger: Trigger, why: Diagnosis) -> AirflowError:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import error
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
     return error(f"{_what_failed(trigger)} at {api.base}", why, **trigger.result())
 
 
 def _what_failed(trigger: Trigger) -> str:
-    """What a call that failed means for the order."""
-    new = trigger.order.new
+    """What a call that failed means for the requested run."""
+    new = trigger.request.new
     if trigger.run is not None:
         return f"Run {trigger.run.run_id!r} of DAG {new.dag_id!r} exists, but could not be waited for"
     if trigger.in_doubt:

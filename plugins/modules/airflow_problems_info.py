@@ -80,17 +80,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._cursor import Memory
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import (
-    API_ARGUMENTS,
-    API_RULES,
-    api_options,
-    need_requests,
-    run_module,
-)
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch import MARGIN, Limits
-from ansible_collections.fleetops.airflow.plugins.module_utils._watcher import Watcher
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS, API_RULES
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Limits
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -162,16 +162,21 @@ rolled_back:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once, _health  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import CONVERGE_ARGUMENTS, CONVERGE_RULES
+from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
+    CONVERGE_ARGUMENTS,
+    CONVERGE_RULES,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS, discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import HOST_ARGUMENTS, Host, survey
-from ansible_collections.fleetops.airflow.plugins.module_utils._login import may_trigger, refused_login
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import may_trigger, refused_login
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import base_url
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_read, takes_passwords
-from ansible_collections.fleetops.airflow.plugins.module_utils._server import base_url
-from ansible_collections.fleetops.airflow.plugins.module_utils._settings import HIDDEN
 
 _DETAILS = ("roles", "email", "first_name", "last_name")
 _UNCHANGED: dict[str, Any] = {
@@ -191,34 +196,34 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
     if not parameters["username"].strip() or set(parameters["username"]) & set(",:"):
         raise AirflowError("%r is no name of a user." % parameters["username"])
-    host = survey(parameters)
+    host = discover(parameters)
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
-    backends = backends_read(host.era, cfg, host.environment)
-    if host.era.token_path and backends == [host.era.backends["simple"]]:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._simple_users import converge_user as simple
+    backends = backends_read(host.family, cfg, host.environment)
+    if host.family.token_path and backends == [host.family.backends["simple"]]:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import converge_user as simple
 
         return {**_UNCHANGED, **simple(parameters, module.check_mode, module.backup_local, module.warn)}
-    if host.era.token_path and backends != [host.era.backends["fab"]]:
+    if host.family.token_path and backends != [host.family.backends["fab"]]:
         raise AirflowError(
             "The auth manager of this host is %s, and who its users are is not for Airflow to say." % backends[0]
         )
-    base = parameters["url"] or base_url(host.era, cfg, host.arguments, host.environment)
-    return _in_database(module, host, base.rstrip("/"), takes_passwords(host.era, backends))
+    base = parameters["url"] or base_url(host.family, cfg, host.arguments, host.environment)
+    return _in_database(module, host, base.rstrip("/"), takes_passwords(host.family, backends))
 
 
-def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> dict[str, Any]:
-    """Up to 2.11 and with the FAB auth manager. ``told``: whether the API takes passwords, so that it can tell."""
-    from ansible_collections.fleetops.airflow.plugins.module_utils._database_users import converge_user
-    from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked, uninterrupted
+def _in_database(module: AnsibleModule, host: Host, base: str, by_password: bool) -> dict[str, Any]:
+    """Up to 2.11 and with the FAB auth manager. ``by_password``: whether the API takes passwords."""
+    from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
+    from ansible_collections.fleetops.airflow.plugins.module_utils._users.database import converge_user
 
     parameters = module.params
     absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])
-    tls = _health.Tls(parameters["validate_certs"], parameters["ca_path"])
+    tls = Tls(parameters["validate_certs"], parameters["ca_path"])
     refused: str | None = "no password is given"
-    if not absent and login[1] and told:
+    if not absent and login[1] and by_password:
         details = any(parameters[name] is not None for name in _DETAILS)
-        if details and parameters["trust_login"] and may_trigger(host.era, base, login, tls):
+        if details and parameters["trust_login"] and may_trigger(host.family, base, login, tls):
             return {**_UNCHANGED, "login_proved": True}
         refused = _refused(host, base, login, tls)
         if not refused and not details:
@@ -232,7 +237,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
     changed = user["existed"] if absent else not user["existed"] or user["password_changed"] or user["changed"] != []
     if changed and module.check_mode:
         refused = "check mode"
-    elif not absent and login[1] and told and (changed or refused):
+    elif not absent and login[1] and by_password and (changed or refused):
         refused = _refused(host, base, login, tls)
         if refused:
             module.warn("User %s is as the task says, but %s" % (login[0], refused))
@@ -248,10 +253,10 @@ def _in_database(module: AnsibleModule, host: Host, base: str, told: bool) -> di
     }
 
 
-def _refused(host: Host, base: str, login: tuple[str, str], tls: _health.Tls) -> str | None:
+def _refused(host: Host, base: str, login: tuple[str, str], tls: Tls) -> str | None:
     """Why the API refuses the login, or gives no answer that tells. None if it accepts it."""
     try:
-        return refused_login(host.era, base, login, tls)
+        return refused_login(host.family, base, login, tls)
     except AirflowError as error:
         return str(error)
 

@@ -113,8 +113,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._journal import Journal
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.journal import Journal
 
 _ENTRY = ("rule", "subject", "action", "who", "why", "before", "after", "outcome")
 

@@ -266,18 +266,18 @@ def many() -> None:
 def in_process(url: str, size: int) -> str:
     program = f"""
 import json, resource, time
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._batch import Batch
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import API_ARGUMENTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import orders
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import Batch
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import run_requests
 options = {{name: argument.get("default") for name, argument in API_ARGUMENTS.items()}}
 options.update(url={url!r}, username="a", password="b", api_version="v1", if_paused="fail", unless_running=False,
                wait=True, wait_timeout=3600.0, wait_interval=10.0, on_timeout="leave")
 one = dict.fromkeys(["run_id", "logical_date", "note"])
 options["runs"] = [{{**one, "dag_id": "load", "conf": {{"number": n}}}} for n in range({size})]
 begun = time.monotonic()
-batch = Batch(connect(options), orders(options))
-batch.place()
+batch = Batch(connect(options), run_requests(options))
+batch.submit()
 batch.wait()
 results = [trigger.result() for trigger in batch.triggers]
 assert not batch.failures and all(one["dag_run"]["state"] == "success" for one in results)

@@ -21,9 +21,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._module import API_ARGUMENTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs import Trigger, order
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import run_request
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Trigger
 from testbed.faulty_proxy import FaultyProxy
 from testbed.instance import Airflow
 from testbed.runner import Ansible
@@ -446,8 +447,8 @@ def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
 
     def place(number: int) -> Trigger:
         options = {**common, "conf": {"number": number}, "run_id": f"faulty-{number}" if number % 2 else None}
-        trigger = Trigger(connect(options), order(options))
-        trigger.place()
+        trigger = Trigger(connect(options), run_request(options))
+        trigger.submit()
         return trigger
 
     with ThreadPoolExecutor(max_workers=4) as pool:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg, CfgError
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import apply_edits
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg, CfgError
 from testbed.installation import Installation
 from testbed.running import installed
 from unit.plugins.cfg_files import readable_file
@@ -114,10 +115,10 @@ def test_files_that_were_made_up(installation: Installation, tmp_path: Path) -> 
         text = readable_file(number)
         changes = {"auth_backends": chance.choice(VALUES), chance.choice(["auth_backend", "limit", "fresh"]): None}
         try:
-            edited = Cfg(text).edited([("api", name, value) for name, value in changes.items()])
+            edited = apply_edits(Cfg(text), [("api", name, value) for name, value in changes.items()])
         except CfgError:
             continue  # refused, by file and line: nothing is edited
-        assert edited.edited([("api", name, value) for name, value in changes.items()]) is edited
+        assert apply_edits(edited, [("api", name, value) for name, value in changes.items()]) is edited
         pairs.append((text, edited.text, changes))
     assert len(pairs) > 0.9 * FILES
     before = as_airflow(installation, tmp_path, [pair[0] for pair in pairs])
@@ -140,7 +141,7 @@ def test_the_file_that_the_release_ships(installation: Installation, tmp_path: P
     assert whole
     option = installation.release.backends_option
     for section, name, value in [("api", option, "x.y"), ("core", "parallelism", "7"), ("new", "option", "1")]:
-        edited = Cfg(text).with_option(section, name, value)
+        edited = apply_edits(Cfg(text), [(section, name, value)])
         [found] = as_airflow(installation, tmp_path, [edited.text])
         expected = json.loads(json.dumps(whole))
         expected.setdefault(section, {})[name] = value

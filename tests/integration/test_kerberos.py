@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._keytab import entries
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.keytab import entries
 from testbed import releases
 from testbed.instance import Airflow
 from testbed.kdc import REALM, Kdc

@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils import _health, _proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._convergence import Intent, Outcome, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import apply_edits
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import ChangeResult, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._lock import locked
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, era_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._transaction import replace_file
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, family_of
 from testbed.instance import free_port
 
 KILLS = 200
@@ -109,7 +111,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
-def run(home: Path, backends: list[str], **options: Any) -> Outcome:
+def run(home: Path, backends: list[str], **options: Any) -> ChangeResult:
     """What the module does, in this process."""
     parameters: dict[str, Any] = {
         "path": None,
@@ -128,9 +130,9 @@ def run(home: Path, backends: list[str], **options: Any) -> Outcome:
         "backup": False,
         **options,
     }
-    settings = [backends_setting(era_of(VERSION), VERSION, backends)]
-    intent = Intent(settings, lambda _cfg: [], None, for_the_api=True)
-    return converge(parameters, lambda _host: intent, False, lambda path: path, lambda _text: None)
+    settings = [backends_setting(family_of(VERSION), VERSION, backends)]
+    desired = DesiredState(settings, lambda _cfg: [], None, for_the_api=True)
+    return converge(parameters, lambda _host: desired, False, lambda path: path, lambda _text: None)
 
 
 def test_a_whole_transaction_that_is_killed(home: Path) -> None:
@@ -148,18 +150,18 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
     found = {"new": 0, "old": 0, "restarted again": 0}
     for _kill in range(KILLS):
         killed_after(lambda wanted=wanted: run(home, wanted), chance.uniform(0, duration))  # type: ignore[misc]
-        while _proc.processes(mentioning=os.fsencode(home / "restart")):
+        while proc.processes(mentioning=os.fsencode(home / "restart")):
             time.sleep(0.01)  # what it was told outlives the one who told it, as with a real service manager
         text = cfg.read_text()
         assert text in (texts[tuple(wanted)], texts[tuple(other)])
         found["new" if text == texts[tuple(wanted)] else "old"] += 1
-        outcome = run(home, wanted)
-        found["restarted again"] += outcome.restarted
+        change = run(home, wanted)
+        found["restarted again"] += change.restarted
         assert cfg.read_text() == texts[tuple(wanted)]
         again = run(home, wanted)
-        assert (again.changed, again.current) == (False, True)
+        assert (again.changed, again.is_current) == (False, True)
         port = Cfg(text).get("webserver", "web_server_port")
-        assert _health.ask_health(f"http://127.0.0.1:{port}/health", 5).state == "healthy"
+        assert health.ask_health(f"http://127.0.0.1:{port}/health", 5).state == "healthy"
         wanted, other = other, wanted
     assert sorted(path.name for path in home.iterdir() if "cfg" in path.name) == ["airflow.cfg"]
     print(f"{KILLS} kills within {duration:.2f} s each: {found}")
@@ -178,7 +180,7 @@ def test_no_update_is_lost(tmp_path: Path) -> None:
             with locked(str(cfg), 60):
                 text = Cfg(cfg.read_text())
                 value = int(text.get(section, "x") or 0) + 1
-                replace_file(str(cfg), text.with_option(section, "x", str(value)).text.encode())
+                replace_file(str(cfg), apply_edits(text, [(section, "x", str(value))]).text.encode())
 
     children = [in_child(lambda section=section: count(section)) for section in "ab"]  # type: ignore[misc]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]

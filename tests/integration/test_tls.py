@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._auth import BasicLogin
-from ansible_collections.fleetops.airflow.plugins.module_utils._http import Http
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http
 from testbed import releases
 from testbed.authority import Authority
 from testbed.instance import Airflow

@@ -101,11 +101,11 @@ def _find_collection() -> None:
 
 _find_collection()
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api import connect
-from ansible_collections.fleetops.airflow.plugins.module_utils._cursor import Cursor
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch_options import limits, state_folder, watched
-from ansible_collections.fleetops.airflow.plugins.module_utils._watcher import Watcher
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.options import limits, state_folder, watched
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
 _LOG = logging.getLogger("fleetops.airflow.airflow_events")
 _MOST_THREADS = 32

@@ -26,7 +26,9 @@ def counting(source, name, *others, **more):
 builtins.compile = counting
 try:
     import module
-    found = [module.beside.__file__.replace(sys.argv[1], ""), module.beside.inner.VALUE, module.json.__name__]
+    inner, deep = module.beside.inner, module.beside.deep
+    found = [one.__file__.replace(sys.argv[1], "") for one in (module.beside, inner, deep)]
+    found += [inner.VALUE, deep.VALUE, module.json.__name__]
 except ImportError as error:
     found = [str(error)]
 print(json.dumps([compiled, found]))
@@ -36,7 +38,7 @@ print(json.dumps([compiled, found]))
 def imported(archive: Path, **files: str) -> tuple[list[str], list[Any]]:
     """What is compiled, and what is found, when module.py of a zip is imported."""
     with zipfile.ZipFile(archive, "w") as zipped:
-        for name, text in {"utils/__init__": "", "utils/inner/__init__": "VALUE = 1\n", **files}.items():
+        for name, text in {"utils/__init__": "", **files}.items():
             zipped.writestr(name + ".py", text)
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(archive)], capture_output=True, text=True, check=True)
     compiled, found = json.loads(done.stdout)
@@ -50,19 +52,24 @@ def test_how_often_a_file_is_compiled(tmp_path: Path, first: str, times: int) ->
         **{
             "module": f"import json\nfrom utils import {first}beside\n",
             "utils/_compile_once": SOURCE,
-            "utils/beside": "from utils import inner\n",
+            "utils/beside": "from utils import inner\nfrom utils.inner import deep\n",
+            "utils/inner/__init__": "VALUE = 1\n",
+            "utils/inner/deep": "VALUE = 2\n",
         },
     )
-    assert compiled.count("/utils/beside.py") == times
-    assert found == ["/utils/beside.py", 1, "json"]
+    files = ["/utils/beside.py", "/utils/inner/__init__.py", "/utils/inner/deep.py"]
+    assert [compiled.count(file) for file in files] == [times] * 3
+    assert found == [*files, 1, 2, "json"]
 
 
-def test_what_is_missing_is_said_to_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["utils.nothing", "utils.inner.nothing"])
+def test_what_is_missing_is_said_to_be(tmp_path: Path, missing: str) -> None:
     _compiled, found = imported(
         tmp_path / "a.zip",
-        **{"module": "from utils import _compile_once\nimport utils.nothing\n", "utils/_compile_once": SOURCE},
+        **{"module": f"from utils import _compile_once\nimport {missing}\n", "utils/_compile_once": SOURCE},
+        **{"utils/inner/__init__": ""},
     )
-    assert found == ["No module named 'utils.nothing'"]
+    assert found == [f"No module named '{missing}'"]
 
 
 def test_outside_a_zip_nothing_is_done() -> None:

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     backends_in_file,
     backends_override,
     backends_setting,
     effective_backends,
-    era_of,
-    refuse_what_is_lacking,
+    family_of,
     refuses_passwords,
     same_backends,
     split_backends,
     takes_passwords,
+    validate_supported,
 )
 
 BASIC = "airflow.api.auth.backend.basic_auth"
@@ -39,20 +39,20 @@ DEFAULT = "airflow.api.auth.backend.default"
         ("3.3.2", "auth_manager", False),
     ],
 )
-def test_era(version: str, option: str | None, takes_list: bool) -> None:
-    era = era_of(version)
-    assert (era.option, era.takes_list) == (option, takes_list)
+def test_family(version: str, option: str | None, takes_list: bool) -> None:
+    family = family_of(version)
+    assert (family.option, family.takes_list) == (option, takes_list)
 
 
 @pytest.mark.parametrize("version", ["1.9.0", "", "x", "two.three"])
 def test_no_release(version: str) -> None:
     with pytest.raises(AirflowError, match="none that this collection knows"):
-        era_of(version)
+        family_of(version)
 
 
 def test_short_names_are_those_of_the_release() -> None:
     def resolved(version: str, *names: str) -> list[str]:
-        return split_backends(backends_setting(era_of(version), version, list(names)).value)
+        return split_backends(backends_setting(family_of(version), version, list(names)).value)
 
     assert resolved("2.11.2", "basic_auth", "session") == [BASIC, SESSION]
     assert resolved("2.11.2", " my.own ") == ["my.own"]
@@ -79,12 +79,12 @@ def test_short_names_are_those_of_the_release() -> None:
 
 
 def test_what_a_release_has_no_place_for() -> None:
-    refuse_what_is_lacking(era_of("2.11.2"), "2.11.2", ["backends"])
-    refuse_what_is_lacking(era_of("3.0.6"), "3.0.6", ["auth_manager", "jwt_secret"])
+    validate_supported(family_of("2.11.2"), "2.11.2", ["backends"])
+    validate_supported(family_of("3.0.6"), "3.0.6", ["auth_manager", "jwt_secret"])
     with pytest.raises(AirflowError, match=r"backends is given, .* Airflow 3.0.6 has no API authentication backends"):
-        refuse_what_is_lacking(era_of("3.0.6"), "3.0.6", ["auth_manager", "backends"])
+        validate_supported(family_of("3.0.6"), "3.0.6", ["auth_manager", "backends"])
     with pytest.raises(AirflowError, match=r"The API of Airflow 2.2.5 takes no tokens .* unsupported: skip"):
-        refuse_what_is_lacking(era_of("2.2.5"), "2.2.5", ["jwt_secret"])
+        validate_supported(family_of("2.2.5"), "2.2.5", ["jwt_secret"])
 
 
 @pytest.mark.parametrize(
@@ -100,22 +100,22 @@ def test_what_a_release_has_no_place_for() -> None:
     ],
 )
 def test_what_the_server_makes_of_a_list(configured: list[str], effective: list[str]) -> None:
-    assert effective_backends(era_of("2.6.3"), configured) == effective
-    assert effective_backends(era_of("2.2.5"), configured[:1]) == (configured[:1] or [DENY])
+    assert effective_backends(family_of("2.6.3"), configured) == effective
+    assert effective_backends(family_of("2.2.5"), configured[:1]) == (configured[:1] or [DENY])
 
 
 def test_what_is_in_force_where_nothing_is_set() -> None:
     expected = {"1.10.10": DEFAULT, "1.10.11": DENY, "2.2.5": DENY, "2.3.0": SESSION, "3.3.2": SIMPLE}
-    assert {version: effective_backends(era_of(version), [])[0] for version in expected} == expected
+    assert {version: effective_backends(family_of(version), [])[0] for version in expected} == expected
 
 
 def test_what_a_file_says() -> None:
     both = Cfg("[api]\nauth_backend = a.b\nauth_backends = c.d, e.f\n")
     old = Cfg("[api]\nauth_backend = a.b\n")
-    assert backends_in_file(era_of("2.11.2"), both) == ["c.d", "e.f"]
-    assert backends_in_file(era_of("2.11.2"), old) == ["a.b"]
-    assert backends_in_file(era_of("2.2.5"), both) == ["a.b"]
-    assert backends_in_file(era_of("2.2.5"), Cfg("[api]\nauth_backends = c.d\n")) == []
+    assert backends_in_file(family_of("2.11.2"), both) == ["c.d", "e.f"]
+    assert backends_in_file(family_of("2.11.2"), old) == ["a.b"]
+    assert backends_in_file(family_of("2.2.5"), both) == ["a.b"]
+    assert backends_in_file(family_of("2.2.5"), Cfg("[api]\nauth_backends = c.d\n")) == []
     assert split_backends("a.b,") == ["a.b", ""]  # Airflow dies of it: it must not pass for ["a.b"]
 
 
@@ -123,18 +123,18 @@ def test_one_backend_has_two_paths() -> None:
     fab = "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth"
     assert same_backends([fab, SESSION], [BASIC, SESSION])
     assert not same_backends([SESSION, BASIC], [BASIC, SESSION])
-    assert takes_passwords(era_of("2.11.2"), [fab])
-    assert not takes_passwords(era_of("2.11.2"), [DEFAULT, BASIC])
-    assert not takes_passwords(era_of("2.11.2"), [SESSION])
-    assert refuses_passwords(era_of("2.11.2"), [SESSION])
-    assert not refuses_passwords(era_of("2.11.2"), ["acme.backend", SESSION])  # it may take them
-    assert not refuses_passwords(era_of("2.11.2"), [fab])
+    assert takes_passwords(family_of("2.11.2"), [fab])
+    assert not takes_passwords(family_of("2.11.2"), [DEFAULT, BASIC])
+    assert not takes_passwords(family_of("2.11.2"), [SESSION])
+    assert refuses_passwords(family_of("2.11.2"), [SESSION])
+    assert not refuses_passwords(family_of("2.11.2"), ["acme.backend", SESSION])  # it may take them
+    assert not refuses_passwords(family_of("2.11.2"), [fab])
 
 
 def test_variables_that_beat_the_file() -> None:
     old, new = {"AIRFLOW__API__AUTH_BACKEND": "a"}, {"AIRFLOW__API__AUTH_BACKENDS": "b"}
-    assert backends_override(era_of("2.11.2"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKENDS", "b")
-    assert backends_override(era_of("2.11.2"), old) == ("AIRFLOW__API__AUTH_BACKEND", "a")
-    assert backends_override(era_of("2.2.5"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKEND", "a")
-    assert backends_override(era_of("2.2.5"), new) is None
-    assert backends_override(era_of("2.11.2"), {"airflow__api__auth_backends": "x"}) is None
+    assert backends_override(family_of("2.11.2"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKENDS", "b")
+    assert backends_override(family_of("2.11.2"), old) == ("AIRFLOW__API__AUTH_BACKEND", "a")
+    assert backends_override(family_of("2.2.5"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKEND", "a")
+    assert backends_override(family_of("2.2.5"), new) is None
+    assert backends_override(family_of("2.11.2"), {"airflow__api__auth_backends": "x"}) is None

@@ -1,0 +1,126 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an answer of the API is, and whose: the call that failed, and what is read in the answers to others."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Mapping
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import TOKEN_PATH
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, Dialect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy, TransportError
+
+# An error of the server itself may be a database that was locked, but is more often one that stays.
+_MOST_PAUSES_AT_500 = 2
+
+
+class CallFailed(Exception):
+    """A call of the API that did not do what it was to do.
+
+    Either ``answer`` is set or ``trouble``. ``path`` is that of the call, without the base URL, and ``dialect`` what it
+    was meant for.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        answer: Answer | None = None,
+        trouble: TransportError | None = None,
+        dialect: Dialect = V1,
+    ) -> None:
+        super().__init__(f"{method} {path}: {trouble if answer is None else answer.status}")
+        self.method = method
+        self.path = path
+        self.answer = answer
+        self.trouble = trouble
+        self.dialect = dialect
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status, or None if there was no answer."""
+        return None if self.answer is None else self.answer.status
+
+    @property
+    def said(self) -> str | None:
+        """The reason that the API itself gives, perhaps an empty one; None if this is no answer of that API."""
+        return None if self.answer is None else self.dialect.said(self.answer)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether there is an answer, and it is none that this API gives on the paths that it has."""
+        if self.answer is None:
+            return False
+        key, value = self.dialect.no_such_path
+        return self.said is None or (self.answer.document or {}).get(key) == value
+
+    @property
+    def missing(self) -> bool:
+        """Whether Airflow itself says that there is no such DAG or run: not a wrong path, not something in front."""
+        if self.status == 400 and self.dialect is EXPERIMENTAL:
+            return (self.said or "").endswith("not found in DagModel")
+        return self.status == 404 and not self.foreign
+
+    @property
+    def taken(self) -> bool:
+        """Whether there is a run already that has the id or the logical date of the requested one."""
+        return self.status == 409 or (self.status == 400 and "already exists" in (self.said or ""))
+
+    @property
+    def at_login(self) -> bool:
+        """Whether it was the login that failed, before the call itself was sent."""
+        return self.path == TOKEN_PATH
+
+    @property
+    def maybe_done(self) -> bool:
+        """Whether the server may have carried the call out all the same."""
+        if self.at_login:
+            return False
+        if self.answer is None:
+            return self.trouble is None or not self.trouble.nothing_sent
+        return self.answer.status >= 500
+
+    def try_again(self, retry_policy: RetryPolicy) -> bool:
+        """Wait, if trying again in a while makes sense; return whether it does."""
+        if self.answer is None:
+            return (self.trouble is None or self.trouble.passing) and retry_policy.pause()
+        if self.answer.status == 500:
+            return retry_policy.pause(most=_MOST_PAUSES_AT_500)
+        return self.answer.passing and retry_policy.pause(self.answer.retry_after)
+
+
+# What a JSON list is called that stands where other generations have an object.
+ITEMS = ""
+
+
+def json_object(answer: Answer) -> dict[str, Any] | None:
+    """The JSON object of an answer, and a list as the only item of one."""
+    if answer.document is None and answer.content_type == "application/json":
+        try:
+            items = json.loads(answer.body)
+        except ValueError:
+            return None
+        return {ITEMS: items} if isinstance(items, list) else None
+    return answer.document
+
+
+def parts_of(document: Mapping[str, Any]) -> dict[str, str | None]:
+    """Of a health page: what it says of each part of Airflow."""
+    return {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
+
+
+def clock_of(answer: Answer) -> datetime | None:
+    """What the clock of the server that answered shows; None if it does not tell."""
+    try:
+        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(timezone.utc)
+    except (TypeError, ValueError):
+        return None
+
+
+def is_token_refused(answer: Answer) -> bool:
+    """Whether this is how Airflow 3 answers to a token that is over, or that it knows no more."""
+    return answer.status == 401 or (answer.status == 403 and "Invalid JWT token" in answer.text)

@@ -1,0 +1,74 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an Airflow has, as its API shows it: DAGs, runs, failed tasks, and the server itself. Dates are in ISO 8601."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, NamedTuple
+
+
+class Dag(NamedTuple):
+    """A DAG as far as triggering it goes. ``has_import_errors`` is None where the release does not tell."""
+
+    dag_id: str
+    is_paused: bool
+    has_import_errors: bool | None = None
+
+
+class Run(NamedTuple):
+    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface. ``conf`` is None if not told."""
+
+    dag_id: str
+    run_id: str | None
+    state: str | None
+    conf: dict[str, Any] | None
+    logical_date: str | None
+    start_date: str | None
+    end_date: str | None
+    note: str | None
+    url: str | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is an end."""
+        return self.state in ("success", "failed")
+
+
+class NewRun(NamedTuple):
+    """A run that is to be. What is None is left to Airflow."""
+
+    dag_id: str
+    run_id: str
+    conf: dict[str, Any] | None = None
+    logical_date: str | None = None
+    note: str | None = None
+
+
+class FailedTask(NamedTuple):
+    """A task instance that failed. ``log`` holds the last lines of its last try, or None if not fetched."""
+
+    task_id: str
+    map_index: int
+    state: str
+    try_number: int | None
+    log: list[str] | None
+
+
+class Server(NamedTuple):
+    """What stands at an address: ``generation`` of the API is "experimental", "v1", "v2" or None (no Airflow)."""
+
+    generation: str | None
+    release: str | None
+
+
+def same_time(one: str, other: str) -> bool:
+    """Whether two dates in ISO 8601 with a timezone are the same one."""
+    return parsed_date(one) == parsed_date(other)
+
+
+def parsed_date(text: str) -> datetime:
+    """ISO 8601 as Python 3.8 reads it, and with Z, which it does not. Raises ValueError."""
+    return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))

@@ -1,0 +1,78 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a call failed: by what became of it."""
+
+from __future__ import annotations
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
+    Diagnosis,
+    Observed,
+    call_of,
+    clean,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.no_answer import (
+    no_answer,
+    not_from_the_api,
+    redirect,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_experimental import (
+    refused_experimental,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v1 import refused_v1
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v2 import refused_v2
+
+_REFUSED = {"v1": refused_v1, "v2": refused_v2, "experimental": refused_experimental}
+
+
+def diagnose(seen: Observed) -> Diagnosis:
+    """Why ``seen.failure`` happened."""
+    if seen.failure.answer is None:
+        return no_answer(seen, seen.failure.trouble)
+    answer = seen.failure.answer
+    if 300 <= answer.status < 400:
+        return redirect(seen, answer)
+    if seen.failure.foreign:
+        return not_from_the_api(seen, answer)
+    if answer.status in (401, 403):
+        return _REFUSED[seen.failure.dialect.generation](seen, answer)
+    if seen.failure.missing:
+        return _missing(seen)
+    return _problem(seen, answer)
+
+
+def _missing(seen: Observed) -> Diagnosis:
+    evidence = f"{call_of(seen)} answered {seen.failure.status}."
+    if seen.import_errors:
+        return Diagnosis(
+            "Airflow has no such DAG, and files that it cannot import",
+            f"{evidence} Import errors are in {', '.join(seen.import_errors)}.",
+            "Mend that file if the DAG is in one of them (the web interface shows the errors); else correct dag_id.",
+            seen.failure.status,
+        )
+    if seen.import_errors is not None:
+        evidence += " No file has an import error."
+    return Diagnosis(
+        "Airflow has no such DAG",
+        evidence,
+        "Correct dag_id. If its file was deployed just now, wait until the scheduler has read it.",
+        seen.failure.status,
+    )
+
+
+def _problem(seen: Observed, answer: Answer) -> Diagnosis:
+    """Airflow refuses what was sent, or fails, and says itself why."""
+    said = clean(seen.failure.said or "", seen.private)
+    evidence = f"{call_of(seen)} answered {answer.status}: {said}"
+    if answer.status == 400 and "'note'" in said:
+        return Diagnosis("this release does not know notes", evidence, "Leave note out: it came with Airflow 2.5.", 400)
+    if answer.status == 400 and "import errors" in said:
+        return Diagnosis(
+            "its file cannot be imported at present", evidence, "Mend it; the web interface shows the error.", 400
+        )
+    if answer.status >= 500:
+        return Diagnosis(f"the webserver failed ({said})", evidence, "The webserver's log has more.", answer.status)
+    return Diagnosis(
+        f"Airflow refuses what was asked ({said})", evidence, "Correct the option that this is about.", answer.status
+    )

@@ -1,0 +1,95 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is observed of a call that failed, and what follows from it: values in, values out.
+
+Nothing of this package but findings and examination asks a server. No cause is a guess. Where the observations leave
+more than one, the cause says so and names them, the likeliest first.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+
+
+class Diagnosis(NamedTuple):
+    """``cause`` is a clause, ``evidence`` and ``remedy`` are sentences; ``http_status`` is the refusing answer's."""
+
+    cause: str
+    evidence: str
+    remedy: str
+    http_status: int | None = None
+
+
+class Observed(NamedTuple):
+    """What was found out about a call that failed. None: not looked for, or not to be found out.
+
+    ``anonymous`` and ``known`` are the statuses of one and the same request without and with the login. ``form`` tells
+    whether the web interface's login form accepts the login, and ``form_trouble`` why it could not be tried;
+    ``may_read`` and ``may_trigger`` whether the user who logged in there may read and trigger the DAG.
+    """
+
+    base: str
+    dag_id: str
+    username: str | None
+    failure: CallFailed
+    has_token: bool = False  # a ready one instead of a username and a password
+    server: Server | None = None
+    anonymous: int | None = None
+    known: int | None = None
+    form: bool | None = None
+    form_trouble: str | None = None
+    may_read: bool | None = None
+    may_trigger: bool | None = None
+    import_errors: Sequence[str] | None = None
+    private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
+    tried: float = 0  # seconds for which the call was repeated where another try might have succeeded
+
+
+def error(what: str, why: Diagnosis, **details: Any) -> AirflowError:
+    """The error that tells a person both. ``details`` go into the module's result."""
+    return AirflowError(f"{what}: {why.cause}. {why.remedy}", diagnosis=why._asdict(), **details)
+
+
+def call_of(seen: Observed) -> str:
+    """The call that failed, in words."""
+    return f"{seen.failure.method} {seen.base}{seen.failure.path.split('?')[0]}"
+
+
+def received(answer: Answer) -> str:
+    """An answer of unknown origin in a few words."""
+    said = f"{answer.status} with {answer.content_type or 'no content type'}"
+    title = re.search(r"<title>\s*(.*?)\s*</title>", answer.text, re.IGNORECASE | re.DOTALL)
+    if title:
+        said += f", titled {clean(title.group(1), ())!r}"
+    server = answer.headers.get("Server")
+    return said + (f", from {server}" if server else "")
+
+
+def clean(text: str, private: Sequence[str]) -> str:
+    """The first line of what a server said, not too long, without what it may repeat of our own data."""
+    text = next(iter(text.strip().splitlines()), "")
+    for value in sorted(private, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+def private_values(conf: Mapping[str, Any] | None) -> list[str]:
+    """The texts in a conf that a server's message might repeat."""
+    found: list[str] = []
+    waiting: list[Any] = list((conf or {}).values())
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif len(str(value)) >= 3:
+            found += [str(value), repr(value)[1:-1] if isinstance(value, str) else str(value)]
+    return found

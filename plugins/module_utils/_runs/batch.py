@@ -1,0 +1,248 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many runs at once: each triggered exactly once, all waited for together, and none lost through another.
+
+Every run is a Trigger. What is shared is what costs the server: the look at a DAG, the question what has ended since
+the last look, and the number of requests at a time (Lanes).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Callable, Iterator, Mapping, Sequence
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Dags, Trigger
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause
+
+CONNECTIONS = 4
+
+# A database of one writer answers others after 5 seconds with an error. Where one connection alone needs no longer for
+# what is left, more cannot win.
+_LOCKED_FOR = 5.0
+_TRIED_FIRST = 3
+
+# A run is marked as ended before that is written down, by the clock of another host.
+_MARGIN = timedelta(seconds=30)
+_IDLE_INSPECTIONS = 5
+
+_REFUSALS = 3
+_MOST_WITH_TASKS = 20
+
+
+class Lanes:
+    """How many runs are requested at a time: one at first, CONNECTIONS where that pays, one again after an error 500.
+
+    By that one a database shows that it takes one writer, where there are two.
+    """
+
+    def __init__(self, requests: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.width = 1
+        self.widest = 1
+        self._left = requests
+        self._clock = clock
+        self._done = 0
+        self._seconds = 0.0
+        self._used = 0
+        self._narrow = False
+        self._free = threading.Condition()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold one lane, as soon as one is free."""
+        with self._free:
+            self._free.wait_for(lambda: self._used < self.width)
+            self._used += 1
+        begin = self._clock()
+        crowded = False
+        try:
+            yield
+        except CallFailed as failure:
+            crowded = failure.status == 500
+            raise
+        finally:
+            with self._free:
+                self._used -= 1
+                self._count(self._clock() - begin, crowded)
+                self._free.notify_all()
+
+    def _count(self, seconds: float, crowded: bool) -> None:
+        self._left -= 1
+        self._done += 1
+        self._seconds += seconds
+        self._narrow = self._narrow or crowded
+        alone = self._left * self._seconds / self._done
+        if self._narrow:
+            self.width = 1
+        elif self.width == 1 and self._done >= _TRIED_FIRST and alone > _LOCKED_FOR:
+            self.width = self.widest = CONNECTIONS
+
+
+class Batch:
+    """Orders on their way together.
+
+    ``triggers`` are in the order of ``requests``. ``failures`` has, for the numbers of those that went wrong, the
+    CallFailed or AirflowError. ``api`` is the batch's own from then on: the retries for a server that is gone
+    are spent once.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        requests: Sequence[RunRequest],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._api = api
+        self._retry_policy = api.retry_policy
+        api.retry_policy = lambda: RetryPolicy(0) if self._gone else self._retry_policy()
+        self._clock = clock
+        self._sleep = sleep
+        self._lanes = Lanes(len(requests))
+        self._since = datetime.now(timezone.utc)
+        self._gone = False  # the server has not come back within the retries of one run
+        self._refusals: dict[str, CallFailed] = {}  # of a DAG, or "" of everything
+        self._failed_runs = 0
+        dags = Dags(api)
+        self.triggers = [Trigger(api, request, clock, sleep, dags, self._lanes.one) for request in requests]
+        self.failures: dict[int, CallFailed | AirflowError] = {}
+
+    @property
+    def connections(self) -> int:
+        """The most at a time."""
+        return self._lanes.widest
+
+    def submit(self, check_mode: bool = False) -> None:
+        """Make the runs exist, or look whether that would go well."""
+        self._since = self._api.server_time() - _MARGIN
+        self._submit(0, check_mode)  # by it the API finds out whom it speaks to
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            for _done in pool.map(lambda number: self._submit(number, check_mode), range(1, len(self.triggers))):
+                pass
+
+    def wait(self) -> None:
+        """Wait for the end of all runs that exist."""
+        pending = {
+            (trigger.run.dag_id, str(trigger.run.run_id)): number
+            for number, trigger in enumerate(self.triggers)
+            if trigger.run is not None and number not in self.failures
+        }
+        for run in [trigger.run for trigger in self.triggers if trigger.run is not None and trigger.run.finished]:
+            self._end(pending, run)
+        if pending:
+            self._wait_for(pending, self.triggers[0].request)
+
+    def _submit(self, number: int, check_mode: bool) -> None:
+        trigger = self.triggers[number]
+        dag_id = trigger.request.new.dag_id
+        try:
+            refusal = self._refusals.get("") or self._refusals.get(dag_id)
+            if refusal is not None:
+                raise refusal
+            trigger.submit(check_mode)
+            self._gone = False
+        except CallFailed as failure:
+            self.failures[number] = failure
+            if failure.answer is None or failure.answer.passing:
+                self._gone = True
+            elif failure.status in (401, 403, 404):
+                self._refusals.setdefault("" if failure.status == 401 else dag_id, failure)
+        except AirflowError as error:
+            self.failures[number] = error
+
+    def _wait_for(self, pending: dict[tuple[str, str], int], request: RunRequest) -> None:
+        begin = self._clock()
+        scheduler = SchedulerWatch(self._api)
+        refusals = idle = 0
+        at_least = 0.0
+        trouble: CallFailed | None = None
+        first = len(pending)
+        while pending:
+            waited = self._clock() - begin
+            left = request.wait_timeout - waited
+            if left < 1:
+                self._give_up(pending, trouble)
+                return
+            self._sleep(min(max(at_least, pause(waited, request.wait_interval)), left))
+            waited = self._clock() - begin
+            if len(pending) == first and trouble is None and scheduler.due(waited):
+                if scheduler.check(waited) and self._is_queued(pending):
+                    self._without_scheduler(pending)
+                    return
+                continue
+            before = len(pending)
+            try:
+                self._inspect(pending, idle)
+                refusals, trouble, at_least = 0, None, self._clock() - begin - waited
+            except CallFailed as failure:
+                trouble = failure
+                refusals = refusals + 1 if failure.status in (401, 403, 404) else 0
+                if refusals == _REFUSALS:
+                    self.failures.update(dict.fromkeys(pending.values(), failure))
+                    return
+                at_least = (failure.answer.retry_after if failure.answer is not None else None) or 0.0
+            idle = idle + 1 if len(pending) == before else 0
+
+    def _inspect(self, pending: dict[tuple[str, str], int], idle: int) -> None:
+        """Ask which runs have ended since the last time; now and then for one by itself, should that not tell."""
+        dag_ids = sorted({dag_id for dag_id, _run_id in pending})
+        latest = self._since
+        offset, total = 0, 1
+        while offset < total:
+            runs, total = self._api.inspect_ended(dag_ids, self._since.isoformat(), offset)
+            for run in runs:
+                self._end(pending, run)
+                if run.end_date:
+                    latest = max(latest, parsed_date(run.end_date) - _MARGIN)
+            offset += len(runs) or total
+        self._since = latest
+        if pending and idle % _IDLE_INSPECTIONS == _IDLE_INSPECTIONS - 1:
+            key = next(iter(pending))
+            pending[key] = pending.pop(key)  # the next time it is another one's turn
+            self._end(pending, self._api.inspect_run(*key))
+
+    def _end(self, pending: dict[tuple[str, str], int], run: Run) -> None:
+        number = pending.get((run.dag_id, str(run.run_id)))
+        if number is None or not run.finished:
+            return
+        del pending[run.dag_id, str(run.run_id)]
+        self._failed_runs += run.state == "failed"
+        trigger = self.triggers[number]
+        trigger.run = run
+        try:
+            trigger.wait(with_tasks=self._failed_runs <= _MOST_WITH_TASKS)
+        except AirflowError as error:
+            self.failures[number] = error
+
+    def _is_queued(self, pending: Mapping[tuple[str, str], int]) -> bool:
+        try:
+            return self._api.inspect_run(*next(iter(pending))).state == "queued"
+        except CallFailed:
+            return False
+
+    def _without_scheduler(self, pending: Mapping[tuple[str, str], int]) -> None:
+        for number in pending.values():
+            self.failures[number] = self.triggers[number].no_scheduler()
+
+    def _give_up(self, pending: Mapping[tuple[str, str], int], trouble: CallFailed | None) -> None:
+        reasons: dict[str, Diagnosis] = {}
+        for (dag_id, _run_id), number in pending.items():
+            trigger = self.triggers[number]
+            if dag_id not in reasons:
+                reasons[dag_id] = trigger.why_not_ended(trouble)
+            try:
+                trigger.out_of_time(reasons[dag_id])
+                trigger.wait()
+            except AirflowError as error:
+                self.failures[number] = error

@@ -1,0 +1,161 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look at an Airflow for whoever watches it: health, login, and in a few listings all that is wrong.
+
+What is listed may change while it is listed page by page. So a page of ended runs begins where the one before has
+ended, and not after so many.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy, TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Inspection, Listed
+
+_PAGE = 100
+_MOST_ENDED = 5000
+_MOST_ACTIVE = 1000
+_MOST_INSPECTED = 20
+_ANY_DAG = "~"  # Airflow's own sign for it
+
+
+class Question(NamedTuple):
+    """What a look is to find out. ``since``: from when on runs that ended are told; None if from now on.
+
+    ``failures`` are runs that may have been mended and ``stuck`` those that may be so no longer: DAG and run.
+    ``dag_ids``: only these DAGs, or all. With ``try_form`` a refused login may be tried in the web interface's form.
+    """
+
+    with_login: bool = True
+    since: datetime | None = None
+    failures: Sequence[tuple[str, str]] = ()
+    stuck: Sequence[tuple[str, str]] = ()
+    dag_ids: Sequence[str] = ()
+    try_form: bool = True
+
+
+def identified(api: Api) -> Api:
+    """The same for the generation of the API that the server speaks, and without retries. Raises CallFailed."""
+    path = "/api/v2/version"
+    try:
+        server = identify(api.anonymous)
+        if server.generation is None:
+            answer = api.anonymous.send("GET", path)
+            raise CallFailed("GET", path, answer=answer, dialect=api.dialect)
+    except TransportError as trouble:
+        raise CallFailed("GET", path, trouble=trouble, dialect=api.dialect) from None
+    return Api(api.anonymous, api.logins, DIALECTS[server.generation], retry_policy=lambda: RetryPolicy(0))
+
+
+def trouble(api: Api, failure: CallFailed, at: float) -> Inspection:
+    """The look that came to nothing."""
+    return Inspection(at, trouble=explain(api, _ANY_DAG, failure)._asdict())
+
+
+def inspect(api: Api, asked: Question, at: float) -> Inspection:
+    """Look once. Raises CallFailed where the server does not answer as Airflow."""
+    health, server_time = api.inspect_health()
+    seen = Inspection(at, server_time, health=health, with_login=asked.with_login)
+    if not asked.with_login:
+        return seen
+    try:
+        api.verify_login()
+        return _listed(api, asked, seen) if api.dialect.has_tasks else seen
+    except CallFailed as failure:
+        if not _is_refusal(failure):
+            raise
+        return seen._replace(refused=_why_refused(api, failure, asked.try_form)._asdict())
+
+
+def _listed(api: Api, asked: Question, seen: Inspection) -> Inspection:
+    try:
+        failed, until = _ended(api, asked, ["failed"], asked.since or seen.server_time)
+        mended: list[Run] = []
+        if asked.failures:
+            of_them = asked._replace(dag_ids=sorted({dag_id for dag_id, _run in asked.failures}))
+            ended, also_until = _ended(api, of_them, ["success"], asked.since or seen.server_time)
+            until = min((date for date in (until, also_until) if date), default=None)
+            mended = [run for run in ended if (run.dag_id, run.run_id) in set(asked.failures)]
+        active = _active(api, asked)
+    except CallFailed as failure:
+        if failure.status != 400:  # before 2.3 it does not list by state
+            raise
+        return seen._replace(import_errors=_import_errors(api))
+    if until is not None:  # there is more, which the next look begins with
+        seen = seen._replace(server_time=until + MARGIN)
+    return seen._replace(failed=failed, mended=mended, active=active, import_errors=_import_errors(api))
+
+
+def _ended(
+    api: Api, asked: Question, states: Sequence[str], since: datetime | None
+) -> tuple[list[Run], datetime | None]:
+    """The runs that ended since then, and how far that goes if those are not all."""
+    found: dict[tuple[str, str | None], Run] = {}
+    begin, offset = since.isoformat() if since else None, 0
+    while True:
+        runs, total = api.inspect_runs(
+            _filters(asked, states=states, end_date_gte=begin, order_by="end_date", page_offset=offset)
+        )
+        found.update({(run.dag_id, run.run_id): run for run in runs})
+        if offset + len(runs) >= total or not runs or runs[-1].end_date is None:
+            return list(found.values()), None
+        last = runs[-1].end_date
+        if len(found) >= _MOST_ENDED:
+            return list(found.values()), parsed_date(last)
+        begin, offset = (last, 0) if last != begin else (begin, offset + len(runs))
+
+
+def _active(api: Api, asked: Question) -> Listed:
+    """The runs that are queued or running, those first that are due for the longest time."""
+    found: dict[tuple[str, str | None], Run] = {}
+    pages, total = 0, 1
+    while pages * _PAGE < min(total, _MOST_ACTIVE):
+        due_key = api.dialect.due_key
+        states = ["queued", "running"]
+        runs, total = api.inspect_runs(_filters(asked, states=states, order_by=due_key, page_offset=pages * _PAGE))
+        found.update({(run.dag_id, run.run_id): run for run in runs})
+        pages += 1
+        if not runs:
+            break
+    if pages > 1:  # a run may have slipped from one page to the one before
+        for dag_id, run_id in [key for key in asked.stuck if key not in found][:_MOST_INSPECTED]:
+            now = api.run(dag_id, run_id)
+            found[dag_id, run_id] = now or Run(dag_id, run_id, None, None, None, None, None, None, None)
+    return Listed(list(found.values()), complete=pages <= 1)
+
+
+def _filters(asked: Question, **filters: Any) -> Mapping[str, Any]:
+    given = {"page_limit": _PAGE, "dag_ids": list(asked.dag_ids), **filters}
+    return {name: value for name, value in given.items() if value not in (None, [])}
+
+
+def _import_errors(api: Api) -> Listed | None:
+    try:
+        found, total = api.inspect_import_errors()
+    except CallFailed as failure:
+        if failure.status == 403 and not failure.foreign:
+            return None  # the role may not see them
+        raise
+    return Listed(found, complete=total <= len(found))
+
+
+def _is_refusal(failure: CallFailed) -> bool:
+    """Whether it is the login that is not taken, rather than a server that does not work."""
+    status = failure.status or 0
+    return status in (401, 403) or (failure.at_login and 400 <= status < 500 and status != 429)
+
+
+def _why_refused(api: Api, failure: CallFailed, try_form: bool) -> Diagnosis:
+    if not try_form:
+        api = api.without_retries(api.logins._replace(form=None))
+    return explain(api, _ANY_DAG, failure)

@@ -1,0 +1,289 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what is seen of one Airflow, look after look, to what is to be told: each problem once, and its end once.
+
+Values in, values out: no clock, no server and no disk. All that is known from one look to the next is in ``state``, a
+dict that JSON can hold, so that whoever keeps that keeps everything.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
+
+# A run's end is written down before it is to be seen, by a clock that may be another one.
+MARGIN = timedelta(minutes=5)
+
+# A failed run that nobody mends is forgotten after a while, and so is the oldest of too many.
+_REMEMBERED = 7 * 86400.0
+MOST_OPEN = 1000
+
+# While something is wrong, or may be, the next look comes sooner. It is a cheap one, without a login.
+_SOON = 5.0
+# The seconds until a login that was refused is tried again where something has happened since that may have mended it.
+_FIRST_PAUSE = 15.0
+_LONGEST_PAUSE = 900.0
+
+
+class Limits(NamedTuple):
+    """In seconds: how often to look, and for how long something may be so before it is a problem."""
+
+    interval: float = 30.0
+    queued: float = 600.0
+    running: float = 21600.0
+    unreachable: float = 30.0
+    unhealthy: float = 30.0
+
+
+class Listed(NamedTuple):
+    """What was listed, and whether that is all there is."""
+
+    found: Sequence[Any]
+    complete: bool = True
+
+
+class Inspection(NamedTuple):
+    """What one look has found. ``at`` is in seconds, as our clock has it, and ``server_time`` as the server's has it.
+
+    ``trouble`` is why it found nothing at all, ``refused`` why the login was not accepted; both are diagnoses. What is
+    None was not asked for, or cannot be told.
+    """
+
+    at: float
+    server_time: datetime | None = None
+    trouble: Mapping[str, Any] | None = None
+    refused: Mapping[str, Any] | None = None
+    with_login: bool = False
+    health: Mapping[str, str | None] | None = None
+    failed: Sequence[Run] | None = None
+    mended: Sequence[Run] = ()  # of those that had failed, the ones that have succeeded since
+    active: Listed | None = None  # runs
+    import_errors: Listed | None = None  # pairs of a file and the error
+
+
+class Watch:
+    """One Airflow. ``login`` stands for the login that is used: another one is tried at once."""
+
+    def __init__(self, name: str, url: str, limits: Limits, state: dict[str, Any]) -> None:
+        self.name = name
+        self._url = url
+        self._limits = limits
+        self.state = state
+        self._open: dict[str, dict[str, Any]] = state.setdefault("open", {})
+        self._reported: dict[str, str] = state.setdefault("told", {})
+        self._refusal: dict[str, Any] = state.setdefault("refusal", {})
+
+    @property
+    def since(self) -> datetime | None:
+        """From when on ends of runs are asked for. None before the first look."""
+        since = self.state.get("since")
+        return parsed_date(since) - MARGIN if since else None
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """DAG and run of the failures that are not mended."""
+        return [(one["dag_id"], one["run_id"]) for one in self._open.values() if one["type"] == "run_failed"]
+
+    @property
+    def stuck(self) -> list[tuple[str, str]]:
+        """DAG and run of those that have been told to be stuck."""
+        reported = [one for one in self._open.values() if one["type"] == "run_stuck" and one["told"]]
+        return [(one["dag_id"], one["run_id"]) for one in reported]
+
+    @property
+    def refusals(self) -> int:
+        """How often in a row this login was refused."""
+        return int(self._refusal.get("count", 0))
+
+    def may_log_in(self, now: float, login: str) -> bool:
+        """Whether to use the login in the next look: never again and again after it was refused."""
+        refusal = self._refusal
+        if not refusal or refusal["login"] != login:
+            return True
+        pause = _LONGEST_PAUSE
+        if refusal["hope"]:
+            pause = min(pause, _FIRST_PAUSE * 4.0 ** (refusal["count"] - 1))
+        return bool(not 0 <= now - refusal["at"] < pause)  # a clock that went back must not lock us out
+
+    def hope(self) -> None:
+        """Something has happened that may have mended a login that was refused."""
+        if self._refusal:
+            self._refusal["hope"] = True
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is wrong that may not last, and is not told yet."""
+        return any(not one["told"] and one["type"] != "run_stuck" for one in self._open.values())
+
+    def pause(self) -> float:
+        """The seconds until the next look."""
+        soon = self._refusal or self.is_waiting or "api_unreachable" in self._open
+        return min(self._limits.interval, _SOON) if soon else self._limits.interval
+
+    def take(self, seen: Inspection, login: str = "") -> list[dict[str, Any]]:
+        """What there is to tell after this look."""
+        events: list[dict[str, Any]] = []
+        if seen.trouble is not None:
+            self.hope()
+            self._is_so(events, seen, "api_unreachable", self._limits.unreachable, diagnosis=dict(seen.trouble))
+            return events
+        self._is_over(events, seen, "api_unreachable")
+        self._take_health(events, seen)
+        if seen.refused is not None:
+            count = self.refusals + 1 if self._refusal.get("login") == login else 1
+            self._refusal.update(login=login, at=seen.at, count=count, hope=False)
+            self._is_so(events, seen, "credentials_refused", 0.0, diagnosis=dict(seen.refused))
+            return events
+        if not seen.with_login:
+            return events
+        self._refusal.clear()
+        self._is_over(events, seen, "credentials_refused")
+        self._take_failed(events, seen)
+        self._take_active(events, seen)
+        self._take_import_errors(events, seen)
+        return events
+
+    def _take_health(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        for component, status in (seen.health or {}).items():
+            if status == "unhealthy":
+                limit = self._limits.unhealthy
+                self._is_so(events, seen, "component_unhealthy", limit, component, component=component)
+            else:
+                self._is_over(events, seen, "component_unhealthy", component)
+
+    def _take_failed(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.server_time is None:
+            return
+        begin = self.state.setdefault("begin", (self.since or seen.server_time).isoformat())
+        for run in seen.failed or ():
+            ended = run.end_date or ""
+            key = f"{run.dag_id} {run.run_id} {ended}"
+            if not ended or key in self._reported or parsed_date(ended) < parsed_date(begin):
+                continue
+            self._reported[key] = ended
+            self._open.pop(f"run_failed {run.dag_id} {run.run_id}", None)  # it was rerun, and failed again
+            self._is_so(events, seen, "run_failed", 0.0, f"{run.dag_id} {run.run_id}", since=ended, **_of(run))
+        for run in seen.mended:
+            self._is_over(events, seen, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
+        self.state["since"] = seen.server_time.isoformat()
+        first = seen.server_time - MARGIN
+        for key in [key for key, ended in self._reported.items() if parsed_date(ended) < first]:
+            del self._reported[key]
+        self._forget(seen.at)
+
+    def _forget(self, now: float) -> None:
+        failures = [key for key, one in self._open.items() if one["type"] == "run_failed"]
+        for number, key in enumerate(reversed(failures)):
+            if number >= MOST_OPEN or now - self._open[key]["at"] > _REMEMBERED:
+                del self._open[key]
+
+    def _take_active(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.active is None:
+            return
+        still = set()
+        for run in seen.active.found:
+            if run.state not in ("queued", "running"):
+                continue
+            limit = self._limits.queued if run.state == "queued" else self._limits.running
+            name = f"{run.state} {run.dag_id} {run.run_id}"
+            still.add("run_stuck " + name)
+            begin = seen.at
+            if run.state == "running" and run.start_date and seen.server_time is not None:
+                begin -= max(0.0, (seen.server_time - parsed_date(run.start_date)).total_seconds())
+                if seen.at - begin < limit:
+                    continue
+            self._is_so(events, seen, "run_stuck", limit, name, begin=begin, **_of(run))
+        listed = {f"{run.dag_id} {run.run_id}" for run in seen.active.found}
+        for key in sorted({key for key, one in self._open.items() if one["type"] == "run_stuck"} - still):
+            _kind, _state, name = key.split(" ", 2)
+            if seen.active.complete or name in listed or not self._open[key]["told"]:
+                self._is_over(events, seen, "run_stuck", key.partition(" ")[2])
+
+    def _take_import_errors(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.import_errors is None:
+            return
+        still = set()
+        for file, error in seen.import_errors.found:
+            still.add(f"import_error {file}")
+            self._is_so(events, seen, "import_error", 0.0, file, file=file, error=error)
+        if seen.import_errors.complete:
+            gone = {key for key, one in self._open.items() if one["type"] == "import_error"} - still
+            for key in sorted(gone):
+                self._is_over(events, seen, "import_error", key.partition(" ")[2])
+
+    def _is_so(
+        self,
+        events: list[dict[str, Any]],
+        seen: Inspection,
+        kind: str,
+        limit: float,
+        name: str = "",
+        **details: Any,
+    ) -> None:
+        """Something is so; it is told as soon as it has been so for ``limit`` seconds."""
+        key = f"{kind} {name}".strip()
+        begin = details.pop("begin", seen.at)
+        one = self._open.setdefault(key, {"type": kind, "at": begin, "told": False, **_plain(details)})
+        if one["told"] or seen.at - one["at"] < limit:
+            return
+        one.update(_plain(details), told=True)
+        events.append(self._event(seen, key, one, False))
+
+    def _is_over(
+        self, events: list[dict[str, Any]], seen: Inspection, kind: str, name: str = "", **details: Any
+    ) -> None:
+        """It is not so any more, or never was."""
+        key = f"{kind} {name}".strip()
+        one = self._open.pop(key, None)
+        if one is not None and one["told"]:
+            events.append(self._event(seen, key, {**one, **_plain(details)}, True))
+
+    def _event(self, seen: Inspection, key: str, one: Mapping[str, Any], recovered: bool) -> dict[str, Any]:
+        details = {name: value for name, value in one.items() if name not in ("at", "told", "error")}
+        if not recovered and "error" in one:
+            details["error"] = one["error"]
+        begin = details.pop("since", None) or _iso(one["at"])
+        return {
+            "api": self.name,
+            "url": self._url,
+            "recovered": recovered,
+            "since": begin,
+            "seen": _iso(seen.at),
+            "seconds": round(max(0.0, seen.at - one["at"]), 1),
+            "id": harmless(f"{self.name} {key} {begin}") + " recovered" * recovered,
+            **harmless(details),
+        }
+
+
+def harmless(value: Any) -> Any:
+    """Without what Ansible would take for a template: who writes DAGs must not run things where rules act."""
+    if isinstance(value, dict):
+        return {name: harmless(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [harmless(one) for one in value]
+    return re.sub(r"\{(?=[{%#])", "{ ", value) if isinstance(value, str) else value
+
+
+def _of(run: Run) -> dict[str, Any]:
+    """What is told of a run. Not its conf, which may be secret."""
+    return {
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "state": run.state,
+        "logical_date": run.logical_date,
+        "start_date": run.start_date,
+        "end_date": run.end_date,
+        "run_url": run.url,
+    }
+
+
+def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if value is not None}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,152 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watch one Airflow: look, take what there is to tell, and write down how far that goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import (
+    Question,
+    identified,
+    inspect,
+    trouble,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Inspection, Limits, Watch, harmless
+
+_LOGIN = ("username", "password", "token", "kerberos", "kerberos_hostname", "headers", "client_cert")
+
+
+class Watcher:
+    """One Airflow, whose ``options`` are those of a module (API_ARGUMENTS), asked for anew with each look.
+
+    ``step`` looks once. What it returns counts as told once ``handed_over`` is called; until then it comes again after
+    a crash, with the same id.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: Callable[[], Mapping[str, Any]],
+        cursor: Memory,
+        limits: Limits | None = None,
+        dag_ids: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+        connect: Callable[[Mapping[str, Any]], Api] = connect,
+    ) -> None:
+        self.name = name
+        self._options = options
+        self._cursor = cursor
+        self._dag_ids = dag_ids
+        self._clock = clock
+        self._connect = connect
+        self._api: Api | None = None
+        self._asked: dict[str, Any] = {}
+        self._login = ""
+        self._watch = Watch(name, str(options()["url"]).rstrip("/"), limits or Limits(), cursor.state)
+
+    @property
+    def pause(self) -> float:
+        """The seconds until the next step."""
+        return self._watch.pause()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is wrong that may not last, and is not told yet."""
+        return self._watch.is_waiting
+
+    def left_over(self) -> list[dict[str, Any]]:
+        """What was to be told before the last end of this process, and may not have been."""
+        return list(self._cursor.outbox)
+
+    def step(self) -> list[dict[str, Any]]:
+        """Look once, and return all that is not handed over yet.
+
+        Raises AirflowError for an option that cannot be right, and OSError where the disk is full, for instance: then
+        nothing is lost either.
+        """
+        self._take_options()
+        if self._cursor.woken():
+            self._watch.hope()
+        events = self._watch.take(self._inspect(), self._login)
+        for event in events:
+            self._add_dag(event)
+        self._cursor.outbox += events
+        self._cursor.save()
+        return list(self._cursor.outbox)
+
+    def handed_over(self) -> None:
+        """All that was returned has got to whom it is for."""
+        if self._cursor.outbox:
+            self._cursor.outbox.clear()
+            self._cursor.save()
+
+    def _take_options(self) -> None:
+        asked = dict(self._options())
+        if asked != self._asked:
+            self._asked, self._api = asked, None
+            self._login = _fingerprint(asked, self._watch.state)
+
+    def _inspect(self) -> Inspection:
+        now = self._clock()
+        watch = self._watch
+        asked = Question(
+            watch.may_log_in(now, self._login),
+            watch.since,
+            watch.failures,
+            watch.stuck,
+            self._dag_ids,
+            try_form=watch.refusals == 0,
+        )
+        api = self._api or self._connect(self._asked)
+        try:
+            if self._api is None:
+                api = identified(api)
+            found = inspect(api, asked, now)
+            self._api = api
+            return found
+        except CallFailed as failure:
+            self._api = None  # perhaps it is another release afterwards
+            return trouble(api, failure, now)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            self._api = None
+            return Inspection(now, trouble=_not_understood(error)._asdict())
+
+    def _add_dag(self, event: dict[str, Any]) -> None:
+        """What who acts on a run has to know of its DAG; None where it cannot be told."""
+        if event["recovered"] or event["type"] not in ("run_failed", "run_stuck"):
+            return
+        event.update(dag_paused=None, dag_tags=[])
+        if self._api is None:
+            return
+        try:
+            dag, tags = self._api.inspect_tags(event["dag_id"])
+        except CallFailed:
+            return
+        event.update(dag_paused=dag.is_paused, dag_tags=harmless(tags))
+
+
+def _not_understood(error: Exception) -> Diagnosis:
+    """An answer that no Airflow gives that is known here."""
+    return Diagnosis(
+        "an answer of the server is not as it is of any known release",
+        f"Reading it ended in {type(error).__name__}: {error}.",
+        "See whether the server is an Airflow of a supported release.",
+    )
+
+
+def _fingerprint(options: Mapping[str, Any], state: dict[str, Any]) -> str:
+    """Something by which the same login is known again, and from which it is hard to find out."""
+    salt = state.setdefault("salt", os.urandom(16).hex())
+    login = json.dumps([options.get(name) for name in _LOGIN], sort_keys=True).encode()
+    return hashlib.scrypt(login, salt=bytes.fromhex(salt), n=2**14, r=8, p=1).hex()

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many runs at once: against the same model of Airflow as one run, with several threads and an end for each run."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta, timezone
+from typing import Any, Mapping
+
+import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import CONNECTIONS, Batch, Lanes
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import run_requests
+from unit.plugins.module_utils._runs.test_trigger import OPTIONS, Clock, FakeAirflow, as_answer, problem
+
+RUNS = {**OPTIONS, "dag_id": None, "wait": True}
+
+
+class BusyAirflow(FakeAirflow):
+    """The same with runs that end: ``ending`` of them with each look at what has ended, in ``state``."""
+
+    def __init__(self, faults: list[str] | None = None) -> None:
+        super().__init__(faults)
+        self.ending = 30
+        self.state = "success"
+        self.most_writers = 0
+        self._writers = 0
+        self._lock = threading.Lock()
+        self._now = datetime.now(timezone.utc)
+
+    def send(self, method: str, path: str, *, document: Mapping[str, Any] | None = None, **other: Any) -> Answer:
+        writes = method == "POST" and not path.endswith("list")
+        self._writers += writes
+        self.most_writers = max(self.most_writers, self._writers)
+        try:
+            with self._lock:
+                return super().send(method, path, document=document, **other)
+        finally:
+            self._writers -= writes
+
+    def listed(self, document: dict[str, Any]) -> Answer:
+        if document["page_offset"] == 0:
+            active = [run for run in self.runs.values() if run["state"] == "queued"]
+            for run in active[: self.ending]:
+                self._now += timedelta(seconds=5)
+                run.update(state=self.state, end_date=self._now.isoformat())
+        ended = [run for run in self.runs.values() if (run.get("end_date") or "") >= document["end_date_gte"]]
+        begin = document["page_offset"]
+        return as_answer(200, {"dag_runs": ended[begin : begin + 100], "total_entries": len(ended)})
+
+
+def batch_on(airflow: FakeAirflow, *runs: dict[str, Any], **options: Any) -> Batch:
+    clock = Clock()
+    api = Api(airflow, retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
+    one = {"run_id": None, "conf": None, "logical_date": None, "note": None}
+    return Batch(
+        api,
+        run_requests({**RUNS, **options, "runs": [{**one, "dag_id": "load", **run} for run in runs]}),
+        clock,
+        clock.sleep,
+    )
+
+
+def asked(airflow: FakeAirflow, method: str, end: str) -> int:
+    return sum(sent == method and path.split("?")[0].endswith(end) for sent, path in airflow.sent)
+
+
+def test_all_are_triggered_and_waited_for() -> None:
+    airflow = BusyAirflow()
+    batch = batch_on(airflow, *({"conf": {"number": number}} for number in range(250)))
+    batch.submit()
+    assert len(airflow.runs) == 250
+    assert asked(airflow, "GET", "/load") == 1
+    batch.wait()
+    assert batch.failures == {}
+    assert {trigger.run.state for trigger in batch.triggers if trigger.run} == {"success"}
+    assert [trigger.run.conf for trigger in batch.triggers if trigger.run] == [{"number": n} for n in range(250)]
+    assert asked(airflow, "POST", "list") <= 12
+    assert not any("dagRuns/ansible" in path for _method, path in airflow.sent)
+
+
+def test_one_that_goes_wrong_does_not_lose_the_others() -> None:
+    airflow = BusyAirflow()
+    airflow.add("there", {"a": 1})
+    batch = batch_on(airflow, {}, {"run_id": "there", "conf": {"a": 2}}, {})
+    batch.submit()
+    batch.wait()
+    assert list(batch.failures) == [1]
+    assert "conf differs in 'a'" in str(batch.failures[1])
+    assert len(airflow.runs) == 3
+
+
+def test_failed_runs_are_told_one_by_one() -> None:
+    airflow = BusyAirflow()
+    airflow.state = "failed"
+    batch = batch_on(airflow, *({} for _number in range(30)))
+    batch.submit()
+    batch.wait()
+    assert len(batch.failures) == 30
+    assert sum(bool(trigger.failed_tasks) for trigger in batch.triggers) == 20
+
+
+@pytest.mark.parametrize(("status", "sent"), [("401", 1), ("403", 1)])
+def test_what_was_refused_once_is_not_sent_again(status: str, sent: int) -> None:
+    airflow = BusyAirflow(["ok"] + [status] * 50)
+    batch = batch_on(airflow, *({} for _number in range(40)), if_paused="trigger")
+    batch.submit()
+    assert len(batch.failures) == 40
+    assert all(isinstance(failure, CallFailed) for failure in batch.failures.values())
+    assert sent <= airflow.posts < sent + CONNECTIONS
+
+
+def test_a_server_that_is_gone_is_waited_for_once() -> None:
+    airflow = BusyAirflow(["ok"] + ["refused"] * 30)
+    batch = batch_on(airflow, *({} for _number in range(40)), if_paused="trigger")
+    batch.submit()
+    assert 40 > len(batch.failures) > 1  # the first ones; then it is back
+    assert len(airflow.runs) == 40 - len(batch.failures)
+
+
+def test_a_database_of_one_writer() -> None:
+    """An error 500 after the run was made, or before: each is asked for, and none is made twice."""
+    airflow = BusyAirflow(["ok", "ok", "ok", "ok", "ok", "done, 500", "ok", "500"])
+    batch = batch_on(airflow, *({} for _number in range(40)))
+    batch.submit()
+    assert batch.failures == {}
+    assert len(airflow.runs) == 40
+    assert all(trigger.changed for trigger in batch.triggers)
+
+
+def test_a_paused_dag_fails_all_and_is_unpaused_once() -> None:
+    airflow = BusyAirflow()
+    airflow.is_paused = True
+    batch = batch_on(airflow, {}, {}, {})
+    batch.submit()
+    assert len(batch.failures) == 3
+    assert airflow.posts == 0
+    batch = batch_on(airflow, {}, {}, {}, if_paused="unpause")
+    batch.submit()
+    assert batch.failures == {}
+    assert asked(airflow, "GET", "/load") == 2
+
+
+def test_check_mode() -> None:
+    airflow = BusyAirflow()
+    airflow.add("there")
+    batch = batch_on(airflow, {}, {"run_id": "there"})
+    batch.submit(check_mode=True)
+    assert [trigger.changed for trigger in batch.triggers] == [True, False]
+    assert airflow.runs.keys() == {"there"}
+
+
+@pytest.mark.parametrize("on_timeout", ["leave", "fail_run"])
+def test_out_of_time(on_timeout: str) -> None:
+    airflow = BusyAirflow()
+    airflow.ending = 0
+    airflow.states = ["running"]
+    batch = batch_on(airflow, *[{}] * (1 if on_timeout == "fail_run" else 3), wait_timeout=30.0, on_timeout=on_timeout)
+    batch.submit()
+    batch.wait()
+    for failure in batch.failures.values():
+        assert isinstance(failure, AirflowError)
+        assert failure.details["timed_out"] is True
+    assert len(batch.failures) == len(batch.triggers)
+    assert (airflow.states == ["failed"]) is (on_timeout == "fail_run")
+
+
+def test_looks_that_fail_do_not_end_the_wait() -> None:
+    airflow = BusyAirflow()
+    batch = batch_on(airflow, {}, {})
+    batch.submit()
+    airflow.faults = ["503", "dropped", "429", "503", "dropped"]
+    batch.wait()
+    assert batch.failures == {}
+
+
+def test_an_end_that_the_list_does_not_tell_is_found_all_the_same() -> None:
+    """As where the clocks of scheduler and webserver differ."""
+    airflow = BusyAirflow()
+    airflow._now -= timedelta(hours=3)
+    batch = batch_on(airflow, {}, {}, {})
+    batch.submit()
+    airflow.states = ["success"]
+    batch.wait()
+    assert batch.failures == {}
+
+
+def test_without_a_scheduler_all_end_early() -> None:
+    airflow = BusyAirflow()
+    airflow.ending = 0
+    airflow.scheduler = "unhealthy"
+    batch = batch_on(airflow, {}, {})
+    batch.submit()
+    batch.wait()
+    assert len(batch.failures) == 2
+    assert all("scheduler" in str(failure) for failure in batch.failures.values())
+
+
+class TestOrders:
+    def test_say_which_one_is_wrong(self) -> None:
+        with pytest.raises(AirflowError, match=r"runs\[1\]: run_id"):
+            batch_on(FakeAirflow(), {}, {"run_id": "a b"})
+
+    def test_the_same_run_twice(self) -> None:
+        with pytest.raises(AirflowError, match=r"runs\[0\] and runs\[2\]"):
+            batch_on(FakeAirflow(), {"run_id": "x"}, {}, {"run_id": "x"})
+
+    def test_unless_running_twice(self) -> None:
+        with pytest.raises(AirflowError, match="only once"):
+            batch_on(FakeAirflow(), {}, {}, unless_running=True)
+        assert batch_on(FakeAirflow(), {}, {"dag_id": "other"}, unless_running=True)
+
+
+class TestLanes:
+    def use(self, lanes: Lanes, clock: Clock, times: int, seconds: float, status: int | None = None) -> None:
+        for _number in range(times):
+            try:
+                with lanes.one():
+                    clock.sleep(seconds)
+                    if status:
+                        raise CallFailed("POST", "/", answer=problem(status))
+            except CallFailed:
+                pass
+
+    def test_wide_only_where_it_pays(self) -> None:
+        clock = Clock()
+        few, many = Lanes(100, clock), Lanes(1000, clock)
+        self.use(few, clock, 10, 0.02)
+        self.use(many, clock, 10, 0.02)
+        assert (few.width, many.width) == (1, CONNECTIONS)
+
+    def test_narrow_for_good_after_an_error_500(self) -> None:
+        clock = Clock()
+        lanes = Lanes(1000, clock)
+        self.use(lanes, clock, 10, 0.1)
+        self.use(lanes, clock, 1, 5.0, 503)
+        assert lanes.width == CONNECTIONS
+        self.use(lanes, clock, 1, 5.0, 500)
+        assert lanes.width == 1
+        self.use(lanes, clock, 50, 0.1)
+        assert lanes.width == 1
+
+    def test_no_more_at_a_time_than_lanes(self) -> None:
+        lanes = Lanes(10)
+        lanes.width = 2
+        inside = most = 0
+
+        def enter() -> None:
+            nonlocal inside, most
+            with lanes.one():
+                inside += 1
+                most = max(most, inside)
+                threading.Event().wait(0.02)
+                inside -= 1
+
+        threads = [threading.Thread(target=enter) for _number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert most <= 2

@@ -1,0 +1,437 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A day of an Airflow, simulated: what is told of it is what has happened, each once, whatever comes between.
+
+The API is a stub in memory and the clock a number. Everything else is as in life, the cursor on disk included.
+"""
+
+from __future__ import annotations
+
+import collections
+import copy
+import gc
+import json
+import os
+import random
+import re
+import tracemalloc
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, Iterable, Mapping, NamedTuple
+
+import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, Logins, NoLogin
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    Http,
+    RetryPolicy,
+    TransportError,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
+
+BEGIN = datetime(2026, 1, 31, tzinfo=timezone.utc).timestamp()
+DAY = 86400.0
+LIMITS = Limits(interval=30, queued=600, running=7200, unreachable=30, unhealthy=30)
+LOGINS = Logins(BasicLogin("watcher", "x"), NoLogin(), "watcher")
+OPTIONS = {"url": "https://airflow.example", "username": "watcher", "password": "hush-hush", "api_version": "auto"}
+
+
+class Attempt(NamedTuple):
+    """One attempt of a run, in seconds of the day. ``end`` may lie after it."""
+
+    dag_id: str
+    run_id: str
+    queued: float
+    start: float
+    end: float
+    state: str
+
+
+class Span(NamedTuple):
+    """Something that is so for a while."""
+
+    name: str
+    begin: float
+    end: float
+
+    def covers(self, now: float) -> bool:
+        return self.begin <= now < self.end
+
+
+class Day:
+    """What happens on that day, drawn by lot."""
+
+    def __init__(self, seed: int, failures: int = 40) -> None:
+        lot = random.Random(seed)
+        self.attempts: list[Attempt] = []
+        for number in range(failures):  # each fails once or twice, and some of them succeed in the end
+            dag_id, run_id = f"dag {number % 7}", f"run {number}"
+            begin = lot.uniform(0, DAY - 10000)
+            for _time in range(lot.choice([1, 1, 2])):
+                self.attempts.append(Attempt(dag_id, run_id, begin, begin + 5, begin + 60, "failed"))
+                begin += 60 + lot.uniform(3600, 5000)
+            if lot.random() < 0.6:
+                self.attempts.append(Attempt(dag_id, run_id, begin, begin + 5, begin + 60, "success"))
+        for number in range(60):
+            begin = lot.uniform(0, DAY)
+            self.attempts.append(Attempt("good", f"good {number}", begin, begin + 5, begin + 100, "success"))
+        for number in range(6):
+            begin = lot.uniform(0, DAY - 20000)
+            self.attempts.append(Attempt("waits", f"q {number}", begin, begin + 4000, begin + 4100, "success"))
+            self.attempts.append(Attempt("hangs", f"r {number}", begin, begin + 10, begin + 11000, "success"))
+        self.import_errors = [Span(f"/dags/{number}.py", begin, begin + 3000) for number, begin in hours(lot, 5)]
+        self.unhealthy = [Span("scheduler", begin, begin + 3000) for _number, begin in hours(lot, 5)]
+        self.outages = [Span("", begin, begin + lot.uniform(60, 1200)) for _number, begin in hours(lot, 6)]
+        self.refusals = [Span("", begin, begin + 3000) for _number, begin in hours(lot, 3)]
+
+    def truth(self) -> dict[tuple[str, str, bool], int]:
+        """Kind, name and whether it is over -> how often that is to be told by the end of the day."""
+        expected: collections.Counter[tuple[str, str, bool]] = collections.Counter()
+        failed = set()
+        for one in sorted(self.attempts, key=lambda attempt: attempt.end):
+            name = f"{one.dag_id} {one.run_id}"
+            if one.state == "failed":
+                failed.add(name)
+                expected["run_failed", name, False] += 1
+            elif name in failed:
+                expected["run_failed", name, True] += 1
+            for state, begin, end, limit in (
+                ("queued", one.queued, one.start, LIMITS.queued),
+                ("running", one.start, one.end, LIMITS.running),
+            ):
+                if end - begin > limit:
+                    expected["run_stuck", f"{state} {name}", False] += 1
+                    expected["run_stuck", f"{state} {name}", True] += 1
+        for kind, spans in (
+            ("import_error", self.import_errors),
+            ("component_unhealthy", self.unhealthy),
+            ("api_unreachable", self.outages),
+            ("credentials_refused", self.refusals),
+        ):
+            for span in spans:
+                expected[kind, span.name, False] += 1
+                expected[kind, span.name, True] += 1
+        return expected
+
+
+def hours(lot: random.Random, count: int) -> list[tuple[int, float]]:
+    """Beginnings that are far from each other."""
+    return [(number, number * DAY / count + lot.uniform(600, DAY / count - 5000)) for number in range(count)]
+
+
+class Stub(Http):
+    """Airflow 2 as the day has it. ``logins`` are the times at which the login was tried while it was wrong."""
+
+    def __init__(self, day: Day, clock: list[float]) -> None:
+        super().__init__("https://airflow.example", NoLogin())
+        self.day = day
+        self.attempts = sorted(day.attempts)
+        self.dates = {one: (iso(one.queued), iso(one.start), iso(one.end)) for one in day.attempts}
+        self._clock = clock
+        self.has_login = False
+        self.lag = 0.0  # between the end of a run and when it can be seen
+        self.sent: collections.Counter[str] = collections.Counter()
+        self.logins: list[float] = []
+
+    @property
+    def now(self) -> float:
+        return self._clock[0] - BEGIN
+
+    def with_login(self, login: Any, keep_cookies: bool = False) -> Http:  # noqa: ARG002
+        known = copy.copy(self)
+        known.has_login = True
+        return known
+
+    def send(self, method: str, path: str, *, document: Mapping[str, Any] | None = None, **_other: Any) -> Answer:
+        self.sent[method] += 1
+        if any(span.covers(self.now) for span in self.day.outages):
+            raise TransportError("refused", "the connection was refused", nothing_sent=True)
+        if path == "/api/v2/version":
+            return as_answer(404, {"title": "Not Found"})
+        if path == "/api/v1/version":
+            return as_answer(200, {"version": "2.11.2"})
+        if path == "/api/v1/health":
+            state = "unhealthy" if any(span.covers(self.now) for span in self.day.unhealthy) else "healthy"
+            parts = {
+                "scheduler": {"status": state},
+                "metadatabase": {"status": "healthy"},
+                "triggerer": {"status": None},
+            }
+            return as_answer(
+                200, parts, Date=format_datetime(datetime.fromtimestamp(int(self._clock[0]), timezone.utc))
+            )
+        if any(span.covers(self.now) for span in self.day.refusals):
+            if self.has_login:
+                self.logins.append(self.now)
+            return as_answer(
+                401, {"title": "Unauthorized", "type": "https://airflow.apache.org/x"}, kind="problem+json"
+            )
+        if path.startswith("/api/v1/dags?"):
+            return as_answer(200, {"dags": []})
+        if path.startswith("/api/v1/importErrors"):
+            errors = [span for span in self.day.import_errors if span.covers(self.now)]
+            found = [{"filename": span.name, "stack_trace": "Traceback\nValueError: no\n"} for span in errors]
+            return as_answer(200, {"import_errors": found, "total_entries": len(found)})
+        if path == "/api/v1/dags/~/dagRuns/list":
+            return self.listed(dict(document or {}))
+        assert method == "GET", path
+        return as_answer(200, {"is_paused": False, "tags": [{"name": "rerun"}]})
+
+    def listed(self, asked: dict[str, Any]) -> Answer:
+        newest: dict[tuple[str, str], Attempt] = {}
+        for one in self.attempts:
+            if one.queued <= self.now:
+                newest[one.dag_id, one.run_id] = one
+        runs = [self.as_run(one) for one in newest.values() if self.state(one) in asked["states"]]
+        if "dag_ids" in asked:
+            runs = [run for run in runs if run["dag_id"] in asked["dag_ids"]]
+        if "end_date_gte" in asked:
+            runs = [run for run in runs if run["end_date"] and run["end_date"] >= asked["end_date_gte"]]
+        runs.sort(key=lambda run: str(run[asked["order_by"]]))
+        page = runs[asked["page_offset"] : asked["page_offset"] + asked["page_limit"]]
+        return as_answer(200, {"dag_runs": page, "total_entries": len(runs)})
+
+    def state(self, one: Attempt) -> str:
+        return "queued" if self.now < one.start else "running" if self.now < one.end + self.lag else one.state
+
+    def as_run(self, one: Attempt) -> dict[str, Any]:
+        dates = self.dates[one]
+        return {
+            "dag_id": one.dag_id,
+            "dag_run_id": one.run_id,
+            "execution_date": dates[0],
+            "start_date": dates[1] if self.now >= one.start else None,
+            "end_date": dates[2] if self.now >= one.end + self.lag else None,
+            "state": self.state(one),
+        }
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(BEGIN + round(seconds, 3), timezone.utc).isoformat(timespec="microseconds")
+
+
+def as_answer(status: int, document: Any, kind: str = "json", **headers: str) -> Answer:
+    return Answer(status, {"Content-Type": f"application/{kind}", **headers}, json.dumps(document).encode())
+
+
+class Site:
+    """The stub, and a watcher that may be started anew from what it has on disk."""
+
+    def __init__(self, folder: Path, day: Day, limits: Limits = LIMITS) -> None:
+        self.clock = [BEGIN]
+        self._limits = limits
+        self.stub = Stub(day, self.clock)
+        self.options: dict[str, Any] = dict(OPTIONS)
+        self._folder = str(folder)
+        self._start()
+
+    def _start(self) -> None:
+        self.cursor = Cursor(self._folder, "airflow.example")
+        self.watcher = Watcher(
+            "airflow.example",
+            lambda: self.options,
+            self.cursor,
+            self._limits,
+            clock=lambda: self.clock[0],
+            connect=lambda _options: Api(
+                self.stub, Logins(NoLogin(), NoLogin(), "watcher"), retry_policy=lambda: RetryPolicy(0)
+            ),
+        )
+
+    def restart(self) -> list[dict[str, Any]]:
+        """As after a crash; what is handed over then."""
+        self.cursor.close()
+        self._start()
+        events = self.watcher.left_over()
+        self.watcher.handed_over()
+        return events
+
+    def step(self) -> list[dict[str, Any]]:
+        events = self.watcher.step()
+        self.watcher.handed_over()
+        return events
+
+    def until(self, seconds: float) -> Iterable[dict[str, Any]]:
+        while self.clock[0] < BEGIN + seconds:
+            yield from self.step()
+            self.clock[0] += self.watcher.pause
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _file: None)
+
+
+def named(event: dict[str, Any]) -> tuple[str, str, bool]:
+    kind = event["type"]
+    prefix = f"airflow.example {kind}"
+    name = str(event["id"])[len(prefix) :].replace(" recovered", "").strip()
+    return kind, name[: name.rindex(str(event["since"]))].strip(), event["recovered"]
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_day(tmp_path: Path, seed: int) -> None:
+    """With crashes at any time, before what was found is handed over too."""
+    lot = random.Random(seed)
+    day = Day(seed)
+    site = Site(tmp_path, day)
+    told: collections.Counter[tuple[str, str, bool]] = collections.Counter()
+    ids: collections.Counter[str] = collections.Counter()
+    while site.clock[0] < BEGIN + DAY:
+        events = site.watcher.step()
+        chance = lot.random()
+        if chance < 0.005:
+            events = site.restart()  # what had been found is not handed over but by this
+        else:
+            site.watcher.handed_over()
+            if chance < 0.01:
+                assert site.restart() == []
+        told.update(map(named, events))
+        ids.update(str(event["id"]) for event in events)
+        site.clock[0] += site.watcher.pause
+    assert dict(told) == {key: count for key, count in day.truth().items() if count}
+    assert max(ids.values()) == 1
+    assert sum(site.stub.sent.values()) < 7 * DAY / LIMITS.interval
+    assert len(site.stub.logins) <= 3 * 6, "a storm of logins"
+
+
+def test_memory_stays_as_it_is(tmp_path: Path) -> None:
+    site = Site(tmp_path, Day(4), LIMITS._replace(interval=90))
+
+    def run(until: float) -> int:
+        for _event in site.until(until):
+            pass
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    run(DAY / 8)
+    tracemalloc.start()
+    try:
+        begin = run(DAY / 4)
+        end = run(DAY)
+    finally:
+        tracemalloc.stop()
+    assert end - begin < 100_000
+    assert os.path.getsize(site.cursor.path) < 200_000
+
+
+def quiet_day(**spans: list[Span]) -> Day:
+    day = Day(0)
+    day.attempts = []
+    for name in ("import_errors", "unhealthy", "outages", "refusals"):
+        setattr(day, name, spans.get(name, []))
+    return day
+
+
+class TestRefused:
+    DAY = quiet_day(refusals=[Span("", 0, 7200)])
+
+    def test_few_tries_and_a_restart_makes_no_more(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, self.DAY)
+        events = list(site.until(3590))
+        assert [event["type"] for event in events] == ["credentials_refused"]
+        assert "it cannot be told from outside which it is" in events[0]["diagnosis"]["cause"]
+        assert len(site.stub.logins) == 4, site.stub.logins  # one each quarter of an hour
+        for _time in range(5):
+            assert site.restart() == []
+            assert site.step() == []
+        assert len(site.stub.logins) == 4
+
+    def test_another_login_is_tried_at_once(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, self.DAY)
+        list(site.until(60))
+        site.options["password"] = "another"
+        list(site.until(120))
+        assert len(site.stub.logins) == 2
+
+    def test_a_restart_of_the_server_is_a_reason_for_another_try(self, tmp_path: Path) -> None:
+        """It may have been mended. But a server that restarts all the time is none."""
+        site = Site(tmp_path, quiet_day(refusals=[Span("", 0, 90)], outages=[Span("", 80, 100)]))
+        events = list(site.until(130))
+        assert [(event["type"], event["recovered"]) for event in events] == [
+            ("credentials_refused", False),
+            ("credentials_refused", True),
+        ]
+        assert len(site.stub.logins) == 1
+        outages = [Span("", begin, begin + 10) for begin in range(20, 3600, 20)]
+        (tmp_path / "2").mkdir()
+        site = Site(tmp_path / "2", quiet_day(refusals=[Span("", 0, 7200)], outages=outages))
+        list(site.until(3600))
+        assert len(site.stub.logins) <= 8, site.stub.logins
+
+    def test_somebody_who_mends_it_can_say_so(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, quiet_day(refusals=[Span("", 0, 100)]))
+        list(site.until(110))
+        (tmp_path / "airflow.example.wake").touch()
+        events = list(site.until(130))
+        assert [(event["type"], event["recovered"]) for event in events] == [("credentials_refused", True)]
+
+    def test_no_secret_is_written_down(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, self.DAY)
+        list(site.until(60))
+        assert "hush" not in Path(site.cursor.path).read_text()
+        assert os.stat(site.cursor.path).st_mode & 0o777 == 0o600
+
+
+def test_nothing_of_an_event_is_a_template(tmp_path: Path) -> None:
+    """The engine hands events to Ansible as variables, which it would evaluate."""
+    day = quiet_day(import_errors=[Span("{{ lookup('pipe', 'id') }}", 0, 600)])
+    day.attempts = [Attempt("load", "{%{#{{{{ evil", 5, 10, 100, "failed")]
+    events = list(Site(tmp_path, day).until(700))
+    assert len(events) == 3
+    assert not re.search(r"\{[{%#]", json.dumps(events))
+    assert events[0]["file"] == "{ { lookup('pipe', 'id') }}"
+
+
+class TestOutage:
+    def test_one_event_and_one_recovery_and_nothing_is_lost(self, tmp_path: Path) -> None:
+        day = quiet_day(outages=[Span("", 100, 220)])
+        day.attempts = [Attempt("load", "r", 90, 95, 150, "failed")]
+        site = Site(tmp_path, day)
+        told = [(event["type"], event["recovered"]) for event in site.until(400)]
+        assert told == [("api_unreachable", False), ("api_unreachable", True), ("run_failed", False)]
+
+    def test_a_short_one_is_none(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, quiet_day(outages=[Span("", 100, 120)]))
+        assert list(site.until(400)) == []
+
+
+class TestFailures:
+    def test_what_is_told(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed")]
+        (event,) = Site(tmp_path, day).until(200)
+        assert {name: event[name] for name in ("dag_id", "run_id", "end_date", "dag_tags", "dag_paused")} == {
+            "dag_id": "load",
+            "run_id": "r",
+            "end_date": iso(100),
+            "dag_tags": ["rerun"],
+            "dag_paused": False,
+        }
+
+    def test_what_failed_before_the_first_look_is_past(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", -300, -200, -100, "failed")]
+        assert list(Site(tmp_path, day).until(600)) == []
+
+    def test_what_is_written_down_late_is_told(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed")]
+        site = Site(tmp_path, day)
+        site.stub.lag = 200.0
+        events = [event["since"] for event in site.until(900)]
+        assert events == [iso(100)]
+
+    def test_more_than_a_page_at_one_and_the_same_time(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", f"r {number}", 5, 10, 100, "failed") for number in range(250)]
+        assert len(list(Site(tmp_path, day).until(200))) == 250
+
+    def test_many_at_many_times(self, tmp_path: Path) -> None:
+        day = quiet_day(outages=[Span("", 50, 1000)])
+        day.attempts = [Attempt("load", f"r {number}", 5, 10, 60 + number, "failed") for number in range(450)]
+        events = [event for event in Site(tmp_path, day).until(1300) if event["type"] == "run_failed"]
+        assert len({event["run_id"] for event in events}) == len(events) == 450
