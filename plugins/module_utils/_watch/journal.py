@@ -26,7 +26,7 @@ class Journal:
         self._clock = clock
 
     def count(self, rule: str, subject: str, window: float) -> int:
-        """How often the rule has acted on the subject in the last ``window`` seconds. Writes nothing, not even a lock."""
+        """How often the rule has acted on the subject in the last ``window`` seconds. Writes nothing, no lock."""
         return len(self._recent(self._times().get(f"{rule} {subject}", []), window))
 
     def begin(self, entry: Mapping[str, Any], limit: int | None, window: float) -> tuple[bool, int]:
