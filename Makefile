@@ -108,7 +108,10 @@ sanity: venv ## ansible-test sanity, with no ignore entries
 
 # Each of the tools has its say, whatever the ones before it said.
 LINT := "ruff check" "ruff format --check" "mypy" "ansible-lint --offline --nocolor"
-lint: venv ## ruff, mypy and ansible-lint
+LINT += "zizmor --offline --no-progress --persona pedantic .github"
+LINT += "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml"
+LINT += "check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml"
+lint: venv ## ruff, mypy, ansible-lint, and the files of GitHub
 	@$(call each,$(LINT))
 
 LINT_DOCS := antsibull-docs --config-file tests/tools/antsibull-docs.cfg lint-collection-docs
