@@ -46,6 +46,7 @@ help: ## list the targets
 	  -e 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 	@echo
 	@echo "PYTHON chooses the interpreter (now: $(PYTHON)), after 'make clean' if there was another before."
+	@echo "CORE chooses the ansible-core of the tests: 2.17, 2.18, 2.19, 2.21 or devel."
 
 # --- environments -----------------------------------------------------------------------------
 
