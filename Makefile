@@ -4,11 +4,20 @@
 # uv's own caches are written.
 
 PYTHON ?= python3
+# CORE=2.17 and the like: test with that ansible-core, in an environment of its own. Each core has a file
+# tests/requirements/core-*.txt.
+CORE ?=
 # What needs no Airflow runs beside what waits for one.
+ifeq ($(CORE),)
 WITHOUT_AIRFLOW := unit,sanity,lint,docs,build
+else # what does not depend on the core is left out
+WITHOUT_AIRFLOW := unit,sanity
+endif
 
 BUILD := .build
-BIN := $(BUILD)/venv/bin
+VENV := $(BUILD)/$(if $(CORE),core-$(CORE),venv)
+REQUIREMENTS := tests/requirements/$(if $(CORE),core-$(CORE),controller).txt
+BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LINK := $(BUILD)/collections/ansible_collections/fleetops/airflow
 # For tools that start others of the same environment by name.
@@ -26,7 +35,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all unit sanity lint docs build story integration test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-picture demo-down clean
+.PHONY: help venv test test-all unit sanity lint docs build story integration end-to-end test-cores test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-picture demo-down clean
 
 # What a newcomer wants first; the others by the headings of this file.
 FIRST := demo demo-down test test-all
@@ -37,42 +46,45 @@ help: ## list the targets
 	  -e 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 	@echo
 	@echo "PYTHON chooses the interpreter (now: $(PYTHON)), after 'make clean' if there was another before."
+	@echo "CORE chooses the ansible-core of the tests: 2.17, 2.18, 2.19, 2.21 or devel."
 
 # --- environments -----------------------------------------------------------------------------
 
-venv: $(BUILD)/venv/.ready ## make the environment of the tests, .build/venv
+venv: $(VENV)/.ready ## make the environment of the tests, .build/venv (with CORE=2.17: .build/core-2.17)
 
 # .build/collections is the path by which Python, Ansible and mypy know the checkout as
 # ansible_collections.fleetops.airflow.
-$(BUILD)/venv/.ready: tests/requirements/controller.txt $(BUILD)/venv/.uv-ready
-	@echo "--- filling .build/venv"
+$(VENV)/.ready: $(REQUIREMENTS) $(VENV)/.uv-ready
+	@echo "--- filling $(VENV)"
 	@mkdir -p $(dir $(LINK)) "$(ANSIBLE_HOME)"
 	@ln -sfn ../../../.. $(LINK)
 	@: > "$(ANSIBLE_CONFIG)"
-	@$(UV) pip install --quiet --python $(BIN)/python -r tests/requirements/controller.txt
+	@$(UV) pip install --quiet --python $(BIN)/python -r $(REQUIREMENTS)
 	@touch $@
 
-$(BUILD)/venv/.uv-ready: tests/requirements/bootstrap.txt
+$(VENV)/.uv-ready: tests/requirements/bootstrap.txt
 	@$(PYTHON) tests/tools/check_python.py
-	@echo "--- making .build/venv"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(BUILD)/venv
+	@echo "--- making $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r tests/requirements/bootstrap.txt
 	@touch $@
 
-$(BUILD)/importer/.ready: tests/requirements/importer.txt $(BUILD)/venv/.ready
+$(BUILD)/importer/.ready: tests/requirements/importer.txt $(VENV)/.ready
 	@echo "--- making .build/importer"
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(BUILD)/importer
 	@$(UV) pip install --quiet --python $(BUILD)/importer/bin/python -r tests/requirements/importer.txt
 	@touch $@
 
-$(BUILD)/eda/.ready: tests/requirements/eda.txt $(BUILD)/venv/.ready
+$(BUILD)/eda/.ready: tests/requirements/eda.txt $(VENV)/.ready
 	@echo "--- making .build/eda"
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(BUILD)/eda
 	@$(UV) pip install --quiet --python $(BUILD)/eda/bin/python -r tests/requirements/eda.txt
 	@touch $@
 
-requirements: $(BUILD)/venv/.uv-ready ## pin the newest releases that the *.in files allow
-	@for name in controller:3.11 importer:3.11 hosts:3.8 eda:3.11; do \
+# Each *.in file with the oldest Python on which its environment is made.
+PINNED := controller:3.11 importer:3.11 hosts:3.8 eda:3.11 core-2.17:3.11 core-2.18:3.11 core-2.19:3.11 core-2.21:3.12
+requirements: $(VENV)/.uv-ready ## pin the newest releases that the *.in files allow
+	@for name in $(PINNED); do \
 	  file=tests/requirements/$${name%:*}; echo "--- $$file.txt"; \
 	  { echo "# SPDX-License-Identifier: GPL-3.0-or-later"; \
 	    $(UV) pip compile --quiet --universal --python-version $${name#*:} --no-emit-index-url \
@@ -90,14 +102,17 @@ test-all: venv ## the same and every other test that is not a target of its own 
 
 unit: venv ## unit tests, on this Python and on those that managed hosts may have
 	$(BIN)/python -m pytest tests/unit
-	$(BIN)/python tests/tools/unit_on_hosts.py
+	$(if $(CORE),,$(BIN)/python tests/tools/unit_on_hosts.py)
 
 sanity: venv ## ansible-test sanity, with no ignore entries
 	$(BIN)/python tests/tools/sanity.py
 
 # Each of the tools has its say, whatever the ones before it said.
 LINT := "ruff check" "ruff format --check" "mypy" "ansible-lint --offline --nocolor"
-lint: venv ## ruff, mypy and ansible-lint
+LINT += "zizmor --offline --no-progress --persona pedantic .github"
+LINT += "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml"
+LINT += "check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml"
+lint: venv ## ruff, mypy, ansible-lint, and the files of GitHub
 	@$(call each,$(LINT))
 
 LINT_DOCS := antsibull-docs --config-file tests/tools/antsibull-docs.cfg lint-collection-docs
@@ -116,6 +131,13 @@ integration: venv $(BUILD)/eda/.ready packages ## all tests against real Airflow
 story: venv $(BUILD)/eda/.ready packages ## of those the main story of each module and role, on Airflow 2.11 and 3.3
 	AIRFLOW_VERSIONS=2.11.2,3.3.2 $(INTEGRATION) -m story
 
+end-to-end: venv ## one test from the role to the end of a DAG run, on Airflow 2.11 and 3.3
+	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope tests/integration/test_end_to_end.py
+
+test-cores: ## unit, sanity and end-to-end on each supported ansible-core (TIME)
+	@$(PYTHON) tests/tools/check_python.py
+	@$(PYTHON) tests/tools/cores.py
+
 test-matrix: venv ## the modules on every Airflow release; writes the tables of docs/compatibility.md (45 minutes)
 	$(BIN)/python tests/tools/matrix.py
 
@@ -133,7 +155,7 @@ test-remediation: venv $(BUILD)/eda/.ready packages ## break two Airflows in sev
 faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)
 	$(BIN)/python tests/tools/faults.py
 
-$(BUILD)/bench/.ready: tests/requirements/bench.txt $(BUILD)/venv/.ready
+$(BUILD)/bench/.ready: tests/requirements/bench.txt $(VENV)/.ready
 	@echo "--- filling .build/bench"
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --target $(BUILD)/bench -r tests/requirements/bench.txt
 	@touch $@

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,9 @@ def _name(python: Path) -> str:
 
 
 def find_uv(checkout: Path) -> Path:
-    """Return uv of the checkout's tools, else of PATH. Raises TestbedError when there is none."""
-    found = shutil.which("uv", path=str(checkout / ".build/venv/bin")) or shutil.which("uv")
+    """Return uv beside this Python, else of the checkout, else of PATH. Raises TestbedError if there is none."""
+    nearest = os.pathsep.join([str(Path(sys.executable).parent), str(checkout / ".build/venv/bin")])
+    found = shutil.which("uv", path=nearest) or shutil.which("uv")
     if not found:
         raise TestbedError("uv is neither in .build/venv nor on PATH: `make test` installs it there.")
     return Path(found)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,10 @@ PROGRESS = 30  # seconds between two lines that say what is running
 
 @dataclass
 class Part:
-    """One make target. ``code`` is None until it has ended."""
+    """One make target, and variables for make. ``code`` is None until it has ended."""
 
     target: str
+    variables: Sequence[str] = ()
     code: int | None = None
     begun: float | None = None
     seconds: float = 0.0
@@ -40,8 +42,9 @@ class Part:
 
     def make(self, printing: threading.Lock) -> None:
         self.begun = time.monotonic()
+        LOGS.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            command = ["make", "--no-print-directory", self.target]
+            command = ["make", "--no-print-directory", *self.variables, self.target]
             done = subprocess.run(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
             )
@@ -64,7 +67,6 @@ def run_lane(parts: list[Part], printing: threading.Lock) -> None:
 
 def main(title: str, *lanes: str) -> int:
     """Return 0 when every part passed."""
-    LOGS.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     laid_out = [[Part(target) for target in lane.split(",")] for lane in lanes]
     parts = [part for lane in laid_out for part in lane]

@@ -3,7 +3,7 @@
 
 ansible-test wants the collection as a real folder (no link) in its own git repository below
 ``ansible_collections``, keeps its caches in HOME, and hands its pip neither the user's settings
-nor any PIP_* variable. So it gets a copy, a HOME and a pip.conf below .build/sanity.
+nor any PIP_* variable. So it gets a copy, a HOME and a pip.conf below .build/sanity-*, one for each ansible-core.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import subprocess
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from types import SimpleNamespace
 
+from ansible_test._internal.python_requirements import get_venv_packages
 from ansible_test._util.target.common.constants import CONTROLLER_PYTHON_VERSIONS, REMOTE_ONLY_PYTHON_VERSIONS
 from interpreters import find_all, path_without_shims
 
 ROOT = Path(__file__).resolve().parents[2]
-WORK = ROOT / ".build/sanity"
+CORE_VERSION = installed_version("ansible-core")
+WORK = ROOT / ".build" / f"sanity-{CORE_VERSION}"
 COPY = WORK / "ansible_collections/fleetops/airflow"
 HOME = WORK / "home"
-PIP_REQUIREMENTS = ROOT / "tests/requirements/sanity.txt"
 BIN = Path(sys.executable).parent
 
 
@@ -52,12 +54,13 @@ def place_get_pip() -> None:
     cache = HOME / ".ansible/test/cache"
     pip = cache / "pip-to-install-with"
     shutil.rmtree(pip, ignore_errors=True)
+    # Each ansible-core pins the pip of its virtual environments. It can do so for each Python, and does not.
+    version = get_venv_packages(SimpleNamespace(version="any"))["pip"]
     subprocess.run(
-        [BIN / "uv", "pip", "install", "--quiet", "--python", sys.executable, "--target", pip, "-r", PIP_REQUIREMENTS],
+        [BIN / "uv", "pip", "install", "--quiet", "--python", sys.executable, "--target", pip, f"pip=={version}"],
         check=True,
     )
-    (pip_version,) = (folder.stem.split("-")[1] for folder in pip.glob("pip-*.dist-info"))
-    shutil.copy2(ROOT / "tests/tools/get_pip.py", cache / f"get_pip_{pip_version.replace('.', '_')}.py")
+    shutil.copy2(ROOT / "tests/tools/get_pip.py", cache / f"get_pip_{version.replace('.', '_')}.py")
 
 
 def write_pip_settings() -> None:
@@ -91,8 +94,7 @@ def main() -> int:
     environment = {**os.environ, "HOME": str(HOME), "PATH": path_without_shims(folders)}
     for name in ("ANSIBLE_CONFIG", "ANSIBLE_COLLECTIONS_PATH", "PYTHONPATH"):
         environment.pop(name, None)
-    core = f"ansible-core {installed_version('ansible-core')}"
-    print(f"ansible-test of {core}", flush=True)
+    print(f"ansible-test of ansible-core {CORE_VERSION}", flush=True)
     done = subprocess.run(
         [BIN / "ansible-test", "sanity", "--venv", "--color", "no", "--truncate", "0", *sys.argv[1:]],
         cwd=COPY,
@@ -103,7 +105,10 @@ def main() -> int:
     # Of the versions that it does know, ansible-test itself says which it did not find.
     for version in interpreters:
         if version not in CONTROLLER_PYTHON_VERSIONS + REMOTE_ONLY_PYTHON_VERSIONS:
-            print(f"SKIPPED: sanity on Python {version}: {core} does not test it; make PYTHON=python3.11 does")
+            print(
+                f"SKIPPED: sanity on Python {version}: ansible-core {CORE_VERSION} does not support it; "
+                "`make sanity CORE=2.19` runs it"
+            )
     return done.returncode
 
 

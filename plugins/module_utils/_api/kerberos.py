@@ -20,9 +20,13 @@ SERVICE = "airflow"  # what Airflow's backend takes tickets for, whatever the UR
 class _Negotiation(Protocol):
     """What the two libraries have in common."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest: ...
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the ticket to ``request``."""
+        raise NotImplementedError
 
-    def handle_response(self, response: requests.Response, **kwargs: Any) -> requests.Response: ...
+    def handle_response(self, response: requests.Response, **kwargs: Any) -> requests.Response:
+        """Return the response to the same request with a ticket, if ``response`` asks for one."""
+        raise NotImplementedError
 
 
 class KerberosLogin:
