@@ -9,7 +9,7 @@ PYTHON ?= python3
 CORE ?=
 # What needs no Airflow runs beside what waits for one.
 ifeq ($(CORE),)
-WITHOUT_AIRFLOW := unit,sanity,lint,docs,build
+WITHOUT_AIRFLOW := unit,sanity,lint,lint-docs,build
 else # what does not depend on the core is left out
 WITHOUT_AIRFLOW := unit,sanity
 endif
@@ -35,15 +35,15 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all unit sanity lint docs build story integration end-to-end test-cores test-matrix test-fleet test-faults test-remediation faults bench packages fleet-up fleet-down format changelog requirements demo demo-picture demo-down clean
+.PHONY: help venv test test-all unit sanity lint lint-docs build story integration end-to-end test-cores test-matrix test-fleet test-host-faults test-remediation test-network-faults bench system-deps fleet-up fleet-down format changelog lock demo demo-picture demo-down clean
 
 # What a newcomer wants first; the others by the headings of this file.
 FIRST := demo demo-down test test-all
 help: ## list the targets
 	@echo "Start here:"
-	@for target in $(FIRST); do sed -nE "s/^($$target):.*## (.*)/  make \1\t\2/p" Makefile; done | expand -t 26
+	@for target in $(FIRST); do sed -nE "s/^($$target):.*## (.*)/  make \1\t\2/p" Makefile; done | expand -t 30
 	@sed -nE -e 's/^# --- ([a-z ]+) -+$$/\n\1:/p' -e '/^($(subst $() ,|,$(FIRST))):/d' \
-	  -e 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
+	  -e 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 30
 	@echo
 	@echo "PYTHON chooses the interpreter (now: $(PYTHON)), after 'make clean' if there was another before."
 	@echo "CORE chooses the ansible-core of the tests: 2.17, 2.18, 2.19, 2.21 or devel."
@@ -83,12 +83,12 @@ $(BUILD)/eda/.ready: tests/requirements/eda.txt $(VENV)/.ready
 
 # Each *.in file with the oldest Python on which its environment is made.
 PINNED := controller:3.11 importer:3.11 hosts:3.8 eda:3.11 core-2.17:3.11 core-2.18:3.11 core-2.19:3.11 core-2.21:3.12
-requirements: $(VENV)/.uv-ready ## pin the newest releases that the *.in files allow
+lock: $(VENV)/.uv-ready ## pin the newest releases that the *.in files allow
 	@for name in $(PINNED); do \
 	  file=tests/requirements/$${name%:*}; echo "--- $$file.txt"; \
 	  { echo "# SPDX-License-Identifier: GPL-3.0-or-later"; \
 	    $(UV) pip compile --quiet --universal --python-version $${name#*:} --no-emit-index-url \
-	      --no-emit-find-links --custom-compile-command "make requirements" $$file.in; \
+	      --no-emit-find-links --custom-compile-command "make lock" $$file.in; \
 	  } > $$file.new && mv $$file.new $$file.txt || { rm -f $$file.new; exit 1; }; \
 	done
 
@@ -117,7 +117,7 @@ lint: venv ## ruff, mypy, ansible-lint, and the files of GitHub
 
 LINT_DOCS := antsibull-docs --config-file tests/tools/antsibull-docs.cfg lint-collection-docs
 DOCS := "$(LINT_DOCS) --plugin-docs --validate-collection-refs=all ." "antsibull-changelog lint"
-docs: venv ## check the documentation of the plugins, the roles and the change log
+lint-docs: venv ## check the documentation of the plugins, the roles and the change log
 	@$(call each,$(DOCS))
 
 build: venv $(BUILD)/importer/.ready ## build, install and import the collection as Galaxy would
@@ -125,10 +125,10 @@ build: venv $(BUILD)/importer/.ready ## build, install and import the collection
 
 # Two Airflows at once: much of the time is spent waiting for one to start.
 INTEGRATION := $(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope --durations 30 tests/integration
-integration: venv $(BUILD)/eda/.ready packages ## all tests against real Airflows
+integration: venv $(BUILD)/eda/.ready system-deps ## all tests against real Airflows
 	$(INTEGRATION)
 
-story: venv $(BUILD)/eda/.ready packages ## of those the main story of each module and role, on Airflow 2.11 and 3.3
+story: venv $(BUILD)/eda/.ready system-deps ## of those the main story of each module and role, on Airflow 2.11 and 3.3
 	AIRFLOW_VERSIONS=2.11.2,3.3.2 $(INTEGRATION) -m story
 
 end-to-end: venv ## one test from the role to the end of a DAG run, on Airflow 2.11 and 3.3
@@ -142,17 +142,17 @@ test-matrix: venv ## the modules on every Airflow release; writes the tables of 
 	$(BIN)/python tests/tools/matrix.py
 
 FLEET_TESTS := tests/integration/test_fleet.py tests/integration/test_fleet_users.py
-test-fleet: venv packages ## roles and users on hosts of all seven kinds
+test-fleet: venv system-deps ## roles and users on hosts of all seven kinds
 	AIRFLOW_FLEET=all $(BIN)/python -m pytest --verbose $(FLEET_TESTS)
 
-test-faults: venv packages ## break a host in eleven ways; writes the table in docs/host-faults.md
+test-host-faults: venv system-deps ## break a host in eleven ways; writes the table in docs/host-faults.md
 	AIRFLOW_FLEET=airflow-2-11-2 AIRFLOW_FAULTS=all $(BIN)/python -m pytest --verbose tests/integration/test_faults.py
 
-test-remediation: venv $(BUILD)/eda/.ready packages ## break two Airflows in seven ways; writes docs/remediation-times.md
+test-remediation: venv $(BUILD)/eda/.ready system-deps ## break two Airflows under a rulebook; writes docs/remediation-times.md
 	AIRFLOW_FLEET=airflow-2-11-2,airflow-3-3-2-simple AIRFLOW_REMEDIATION=all \
 	  $(BIN)/python -m pytest --verbose tests/integration/test_remediation.py
 
-faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)
+test-network-faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)
 	$(BIN)/python tests/tools/faults.py
 
 $(BUILD)/bench/.ready: tests/requirements/bench.txt $(VENV)/.ready
@@ -165,14 +165,14 @@ bench: venv $(BUILD)/bench/.ready ## what a task costs beside a ping, ini_file a
 	$(BIN)/python tests/benchmark/bench_triggers.py
 	$(BIN)/python tests/benchmark/fleet.py
 
-packages: ## install the Debian packages that tests need, where root may do that
+system-deps: ## install the Debian packages that tests need, where root may do that
 	@$(PYTHON) tests/tools/packages.py
 
 # --- the fleet --------------------------------------------------------------------------------
 
 FLEET := $(BUILD)/fleet
 LIGHT ?= 3
-fleet-up: venv packages ## boot systemd hosts with seven Airflows, and LIGHT=3 hosts without (root, Debian; 1 minute)
+fleet-up: venv system-deps ## boot systemd hosts with seven Airflows, and LIGHT=3 hosts without (root, Debian; 1 minute)
 	@$(BIN)/python tests/testbed/fleet.py up --folder $(FLEET) --light $(LIGHT)
 
 fleet-down: ## end them

@@ -23,8 +23,8 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 from testbed import releases  # noqa: E402  (the path has to be set first)
 from testbed.installation import Installer, find_uv  # noqa: E402
 from testbed.instance import Airflow, free_port  # noqa: E402
-from testbed.reaper import reaped  # noqa: E402
 from testbed.runner import Ansible  # noqa: E402
+from testbed.subreaper import reaped  # noqa: E402
 
 BUILD = CHECKOUT / ".build"
 OURS = "fleetops.airflow.airflow_api_auth"

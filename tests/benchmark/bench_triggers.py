@@ -31,8 +31,8 @@ from benchmark.bench import BUILD, ratio, row  # noqa: E402
 from testbed import releases  # noqa: E402
 from testbed.installation import Installer, find_uv  # noqa: E402
 from testbed.instance import Airflow, free_port  # noqa: E402
-from testbed.reaper import reaped  # noqa: E402
 from testbed.runner import Ansible  # noqa: E402
+from testbed.subreaper import reaped  # noqa: E402
 
 OURS = "fleetops.airflow.airflow_dag_trigger"
 HUNDRED = 100

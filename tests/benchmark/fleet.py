@@ -86,7 +86,7 @@ def stand_in(bed: Bed, host: Host, installation: Installation) -> None:
     home.mkdir(parents=True)
     template = (installation.folder / "template/airflow.cfg").read_bytes()
     airflow.cfg.write_bytes(template.replace(os.fsencode(installation.folder / "template"), os.fsencode(HOME)))
-    text = (CHECKOUT / "tests/testbed/stand_in.py").read_text()
+    text = (CHECKOUT / "tests/testbed/fake_health_server.py").read_text()
     airflow.write(f"{HOME}/bin/airflow", f"#!{installation.python}\n{text}", 0o755)
     airflow.write_environment()
     command = f"{installation.python} {HOME}/bin/airflow webserver {PORT}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a play says, and in what state it leaves a host, when something goes wrong on it. Nothing here is a stub.
 
-`make test-faults` runs all of them and writes docs/host-faults.md; otherwise those run that no other test has.
+`make test-host-faults` runs all of them and writes docs/host-faults.md; otherwise those run that no other test has.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ HEADER = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
 # Faults on hosts
 
-Written by `make test-faults`, which provokes each of these on a real systemd host with Airflow {version}, reached by
-ssh, while `fleetops.airflow.airflow_api_auth` is about to let passwords in there. What the play says is quoted without
-the server's log. In every case the next run, with the cause out of the way, came to the wanted end, and the one after
-it changed nothing.
+Written by `make test-host-faults`, which provokes each of these on a real systemd host with Airflow {version},
+reached by ssh, while `fleetops.airflow.airflow_api_auth` is about to let passwords in there. What the play says is
+quoted without the server's log. In every case the next run, with the cause out of the way, came to the wanted end,
+and the one after it changed nothing.
 
 | fault | what the play says | airflow.cfg afterwards | the server afterwards | the next run |
 |---|---|---|---|---|

@@ -26,9 +26,9 @@ from testbed import releases
 from testbed.errors import MissingPython
 from testbed.installation import Installer, find_uv
 from testbed.instance import Airflow, free_port
-from testbed.reaper import reaped
 from testbed.runner import Ansible
 from testbed.shell import Recap, Shell, recap
+from testbed.subreaper import reaped
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")

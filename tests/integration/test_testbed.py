@@ -89,7 +89,7 @@ def test_an_abandoned_home_is_cleaned_up(tmp_path: Path) -> None:
 import os, signal, subprocess, sys
 sys.path.insert(0, {str(Path(processes.__file__).parents[1])!r})
 from pathlib import Path
-from testbed.reaper import reaped
+from testbed.subreaper import reaped
 with reaped(Path({str(home)!r})):
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     child = subprocess.Popen(sleep, cwd={str(home)!r}, start_new_session=True)

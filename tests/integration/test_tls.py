@@ -12,11 +12,11 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http
 from testbed import releases
-from testbed.authority import Authority
+from testbed.ca import Authority
 from testbed.instance import Airflow
-from testbed.relay import Relay, relay
 from testbed.runner import Ansible, ModuleResult
 from testbed.running import running
+from testbed.tcp_relay import Relay, relay
 from unit.plugins.scripted_server import Server, http
 
 MODULE = "fleetops.airflow.airflow_dag_trigger"

@@ -22,7 +22,7 @@ from testbed.instance import free_port
 
 def reason_to_skip() -> str | None:
     missing = [program for program in ("chromium", "chromedriver") if not shutil.which(program)]
-    return f"a page is looked at with {' and '.join(missing)}: run `make packages`" if missing else None
+    return f"a page is looked at with {' and '.join(missing)}: run `make system-deps`" if missing else None
 
 
 class Browser:

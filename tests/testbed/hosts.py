@@ -267,7 +267,7 @@ def reason_to_skip() -> str | None:
     if os.geteuid() != 0:
         return "test hosts need root"
     missing = missing_packages()
-    return f"test hosts need {', '.join(missing)}: run `make packages`" if missing else None
+    return f"test hosts need {', '.join(missing)}: run `make system-deps`" if missing else None
 
 
 def make_image(root: Path) -> Path:

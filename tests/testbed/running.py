@@ -11,8 +11,8 @@ from pathlib import Path
 from testbed import releases
 from testbed.installation import Installation, Installer, find_uv
 from testbed.instance import Airflow, free_port
-from testbed.reaper import reaped
 from testbed.releases import Release
+from testbed.subreaper import reaped
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""500 triggers through a network that spoils 30 % of the requests, on both generations: `make faults`.
+"""500 triggers through a network that spoils 30 % of the requests, on both generations: `make test-network-faults`.
 
 The same with ansible.builtin.uri and retries, as people do it today. Writes docs/faults.md. With --runs, only a trial:
 nothing is written.
@@ -24,8 +24,8 @@ from testbed import releases  # noqa: E402  (the path has to be set first)
 from testbed.faulty_proxy import KINDS, FaultyProxy  # noqa: E402
 from testbed.installation import Installer, find_uv  # noqa: E402
 from testbed.instance import Airflow, free_port  # noqa: E402
-from testbed.reaper import reaped  # noqa: E402
 from testbed.runner import Ansible  # noqa: E402
+from testbed.subreaper import reaped  # noqa: E402
 
 TABLE = CHECKOUT / "docs/faults.md"
 OURS = "fleetops.airflow.airflow_dag_trigger"
@@ -38,10 +38,10 @@ HEADER = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
 # A network that fails
 
-Written by `make faults`. Between the task and a real Airflow stands a TCP proxy that spoils 30 % of all requests, each
-in one of these ways: {kinds}. "Too late" is after the task's `timeout`. 500 runs are ordered: by one task of
-`airflow_dag_trigger` with `runs`, half of them with a run id; and by `ansible.builtin.uri` in a loop of 500 with
-`retries: 5`, a second apart. Afterwards the runs are counted past the proxy.
+Written by `make test-network-faults`. Between the task and a real Airflow stands a TCP proxy that spoils 30 % of all
+requests, each in one of these ways: {kinds}. "Too late" is after the task's `timeout`. 500 runs are ordered: by one
+task of `airflow_dag_trigger` with `runs`, half of them with a run id; and by `ansible.builtin.uri` in a loop of 500
+with `retries: 5`, a second apart. Afterwards the runs are counted past the proxy.
 
 - doubled: the order has made more than one run. Lost: none, and the task calls it done.
 - falsely failed: the task calls it failed, and the run is there. Failed: it is called so, and rightly.

@@ -68,7 +68,7 @@ during the wait.
 TABLES = [
     (
         HOSTS,
-        "test_every_release.py",
+        "test_compat_host.py",
         {
             "refused, then answered": "test_from_refused_to_answered",
             "no change again": "test_again_nothing_is_done",
@@ -80,7 +80,7 @@ TABLES = [
     ),
     (
         FILE,
-        "test_airflow_reads_it.py",
+        "test_config_roundtrip.py",
         {
             "the file that it ships": "test_the_file_that_the_release_ships",
             "made-up files": "test_files_that_were_made_up",
@@ -89,7 +89,7 @@ TABLES = [
     ),
     (
         API,
-        "test_api_every_release.py",
+        "test_compat_api.py",
         {
             "trigger once": "test_a_run_is_triggered_once_and_waited_for",
             "many": "test_many_are_triggered_and_waited_for",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ends an Airflow and removes its home as soon as the process that wanted it is gone.
 
-`reaper.py HOME` waits for the end of its stdin, a pipe whose other end only that process holds: the kernel
+`subreaper.py HOME` waits for the end of its stdin, a pipe whose other end only that process holds: the kernel
 closes it however the process ends, by SIGKILL too.
 """
 
@@ -34,7 +34,7 @@ def reaped(home: Path) -> Iterator[None]:
         finally:
             reaper.communicate()
     if reaper.returncode != 0:
-        raise TestbedError(f"{home} could not be cleaned up: see the traceback of reaper.py.")
+        raise TestbedError(f"{home} could not be cleaned up: see the traceback of subreaper.py.")
 
 
 if __name__ == "__main__":
