@@ -132,7 +132,7 @@ story: venv $(BUILD)/eda/.ready system-deps ## of those the main story of each m
 	AIRFLOW_VERSIONS=2.11.2,3.3.2 $(INTEGRATION) -m story
 
 end-to-end: venv ## one test from the role to the end of a DAG run, on Airflow 2.11 and 3.3
-	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope tests/integration/test_end_to_end.py
+	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope tests/integration/roles/test_end_to_end.py
 
 test-cores: ## unit, sanity and end-to-end on each supported ansible-core (TIME)
 	@$(PYTHON) tests/tools/check_python.py
@@ -141,16 +141,16 @@ test-cores: ## unit, sanity and end-to-end on each supported ansible-core (TIME)
 test-matrix: venv ## the modules on every Airflow release; writes the tables of docs/compatibility.md (45 minutes)
 	$(BIN)/python tests/tools/matrix.py
 
-FLEET_TESTS := tests/integration/test_fleet.py tests/integration/test_fleet_users.py
+FLEET_TESTS := tests/integration/roles/test_fleet.py tests/integration/roles/test_fleet_users.py
 test-fleet: venv system-deps ## roles and users on hosts of all seven kinds
 	AIRFLOW_FLEET=all $(BIN)/python -m pytest --verbose $(FLEET_TESTS)
 
 test-host-faults: venv system-deps ## break a host in eleven ways; writes the table in docs/host-faults.md
-	AIRFLOW_FLEET=airflow-2-11-2 AIRFLOW_FAULTS=all $(BIN)/python -m pytest --verbose tests/integration/test_faults.py
+	AIRFLOW_FLEET=airflow-2-11-2 AIRFLOW_FAULTS=all $(BIN)/python -m pytest --verbose tests/integration/host/test_faults.py
 
 test-remediation: venv $(BUILD)/eda/.ready system-deps ## break two Airflows under a rulebook; writes docs/remediation-times.md
 	AIRFLOW_FLEET=airflow-2-11-2,airflow-3-3-2-simple AIRFLOW_REMEDIATION=all \
-	  $(BIN)/python -m pytest --verbose tests/integration/test_remediation.py
+	  $(BIN)/python -m pytest --verbose tests/integration/roles/test_remediation.py
 
 test-network-faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)
 	$(BIN)/python tests/tools/faults.py

@@ -19,11 +19,10 @@ from testbed.errors import MissingProgram, MissingPython
 from testbed.fleet import Fleet
 from testbed.instance import Airflow
 from testbed.runner import Ansible
-from testbed.running import running
+from testbed.running import CHECKOUT, running
 from testbed.stopwatch import note
 from xdist.scheduler import LoadScopeScheduling
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 # Of each way to keep users one, and in the middle one that restarts for backends; `make test-fleet` runs all.
 MEMBERS = "airflow-3-3-2-fab,airflow-2-11-2,airflow-3-3-2-simple"
 

@@ -2,8 +2,8 @@
 """A stand-in for `airflow webserver` of Airflow 2.11 that starts in a tenth of a second: for many restarts.
 
 Run by Airflow's own interpreter under the name `airflow`, as `airflow webserver --hostname HOST --port PORT`, in
-AIRFLOW_HOME. It does what a restart is about, and tests/integration/test_fake_webserver.py holds it against the real
-one: the processes with their titles and pid file, what signals do to them, when the configuration is read, which
+AIRFLOW_HOME. It does what a restart is about, and the integration test test_fake_webserver.py holds it against the
+real one: the processes with their titles and pid file, what signals do to them, when the configuration is read, which
 variables override it, a backend that breaks the start, /health, and who may read /api/v1/dags. Every other command of
 `airflow` is the real one's.
 """

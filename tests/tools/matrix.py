@@ -68,7 +68,7 @@ during the wait.
 TABLES = [
     (
         HOSTS,
-        "test_compat_host.py",
+        "host/test_compat_host.py",
         {
             "refused, then answered": "test_from_refused_to_answered",
             "no change again": "test_again_nothing_is_done",
@@ -80,7 +80,7 @@ TABLES = [
     ),
     (
         FILE,
-        "test_config_roundtrip.py",
+        "host/test_config_roundtrip.py",
         {
             "the file that it ships": "test_the_file_that_the_release_ships",
             "made-up files": "test_files_that_were_made_up",
@@ -89,7 +89,7 @@ TABLES = [
     ),
     (
         API,
-        "test_compat_api.py",
+        "api/test_compat_api.py",
         {
             "trigger once": "test_a_run_is_triggered_once_and_waited_for",
             "many": "test_many_are_triggered_and_waited_for",
@@ -163,7 +163,7 @@ def run(versions: list[str]) -> dict[tuple[str, str, str], str]:
         subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "AIRFLOW_VERSIONS": ",".join(versions)}, check=False)
         words: dict[tuple[str, str, str], str] = {}
         for case in ET.parse(report).iter("testcase"):
-            file = str(case.get("classname")).rpartition(".")[2] + ".py"
+            file = "/".join(str(case.get("classname")).split(".")[-2:]) + ".py"
             test, _bracket, parameters = str(case.get("name")).partition("[")
             key = (file, test, parameters.rstrip("]").partition("-")[0])
             bad = [child.tag for child in case if child.tag in ("failure", "error")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of the two libraries' logins. With real tickets they are seen in tests/integration/test_kerberos.py."""
+"""What becomes of the two libraries' logins. Real tickets are in integration/host/test_kerberos.py."""
 
 from __future__ import annotations
 

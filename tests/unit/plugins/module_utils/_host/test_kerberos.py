@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which keytab a server uses. What it needs of one is shown in tests/integration/test_kerberos.py."""
+"""Which keytab a server uses. What it needs of one is shown in tests/integration/host/test_kerberos.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keytabs byte by byte. Those that real programs write are read in tests/integration/test_kerberos.py."""
+"""Keytabs byte by byte. Those that real programs write are read in tests/integration/host/test_kerberos.py."""
 
 from __future__ import annotations
 

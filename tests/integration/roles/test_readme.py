@@ -27,10 +27,10 @@ from testbed.errors import MissingPython
 from testbed.installation import Installer, find_uv
 from testbed.instance import Airflow, free_port
 from testbed.runner import Ansible
+from testbed.running import CHECKOUT
 from testbed.shell import Recap, Shell, recap
 from testbed.subreaper import reaped
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.story
 URL, DAG = "http://airflow1.example.com:8080", "load_orders"  # what README.md calls them

@@ -23,8 +23,8 @@ from testbed.airflow_host import HOME, SIMPLE_PASSWORDS, AirflowHost
 from testbed.fleet import Fleet
 from testbed.rulebook import Entry, Rulebook, when
 from testbed.runner import Ansible
+from testbed.running import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 TABLE = CHECKOUT / "docs/remediation-times.md"
 ALL = "AIRFLOW_REMEDIATION" in os.environ
 MEMBERS = ("airflow-2-11-2", "airflow-3-3-2-simple") if ALL else ("airflow-2-11-2",)

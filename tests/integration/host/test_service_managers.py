@@ -18,9 +18,8 @@ from testbed import hosts, pythons, releases
 from testbed.airflow_host import HOME, PORT, AirflowHost
 from testbed.hosts import Bed
 from testbed.runner import Ansible, ModuleResult
-from testbed.running import installed
+from testbed.running import CHECKOUT, installed
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 MODULE = "fleetops.airflow.airflow_api_auth"
 BASIC = "airflow.api.auth.backend.basic_auth"
 SESSION = "airflow.api.auth.backend.session"

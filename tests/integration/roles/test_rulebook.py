@@ -17,9 +17,8 @@ import pytest
 from testbed.instance import Airflow
 from testbed.rulebook import Rulebook
 from testbed.runner import Ansible
-from testbed.running import running
+from testbed.running import CHECKOUT, running
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SESSION = "airflow.api.auth.backend.session"
 BASIC = "airflow.api.auth.backend.basic_auth"
 pytestmark = pytest.mark.story

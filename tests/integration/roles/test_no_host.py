@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testbed.running import CHECKOUT
 from testbed.shell import Shell
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 # Modules fail on these hosts at once, since they have no Airflow; that is far enough to see that they are asked.
 LOCAL = "ansible_connection=local ansible_python_interpreter={python}"
 INVENTORY = f"""\

@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from testbed.airflow_host import HOME, PORT, AirflowHost
 from testbed.fleet import Fleet
 from testbed.runner import Ansible, ModuleResult
+from testbed.running import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 TABLE = CHECKOUT / "docs/host-faults.md"
 MEMBER = "airflow-2-11-2"
 WRITE_TABLE = "AIRFLOW_FAULTS" in os.environ

@@ -32,12 +32,13 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, family_of
 from testbed.instance import free_port
+from testbed.running import CHECKOUT
 
 KILLS = 200
 VERSION = "2.11.2"
 OLD, NEW = ["session"], ["basic_auth", "session"]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-STAND_IN = (Path(__file__).parents[1] / "testbed/fake_health_server.py").read_text()
+STAND_IN = (CHECKOUT / "tests/testbed/fake_health_server.py").read_text()
 RESTART = """\
 #!/bin/sh
 # The server, and a pid file as a service manager has one. One at a time, also when the last caller was killed.
