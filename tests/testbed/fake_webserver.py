@@ -134,7 +134,12 @@ def be_master(host: str, port: int) -> None:
         work(server)
     PID_FILE.write_text(f"{os.getpid()}\n")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the real one takes another worker, with the old configuration
-    on_sigterm(lambda *_: os.kill(worker, signal.SIGTERM))
+
+    def end(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGTERM)
+
+    on_sigterm(end)
     os.waitpid(worker, 0)
     PID_FILE.unlink(missing_ok=True)
     os._exit(0)
