@@ -134,7 +134,7 @@ story: venv $(BUILD)/eda/.ready system-deps ## of those the main story of each m
 end-to-end: venv ## one test from the role to the end of a DAG run, on Airflow 2.11 and 3.3
 	$(BIN)/python -m pytest --verbose --numprocesses 2 --dist loadscope tests/integration/roles/test_end_to_end.py
 
-test-cores: ## unit, sanity and end-to-end on each supported ansible-core (TIME)
+test-cores: ## unit, sanity and end-to-end on each supported ansible-core (19 minutes on 2 cores)
 	@$(PYTHON) tests/tools/check_python.py
 	@$(PYTHON) tests/tools/cores.py
 
