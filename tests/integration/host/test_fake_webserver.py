@@ -7,6 +7,7 @@ import base64
 import contextlib
 import os
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -111,7 +112,9 @@ def test_hup_leaves_gunicorn_behind_and_its_pid_file_keeps_the_next_from_startin
     airflow.supervisor.stop(airflow.server_program)
     os.kill(master, signal.SIGTERM)
     airflow.wait_until(lambda: not airflow.healthy(), "gunicorn has ended")
-    airflow.pid_file.write_text(f"{master}\n")  # of a process that is gone: no obstacle
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    airflow.pid_file.write_text(f"{gone.pid}\n")  # of a process that is gone: no obstacle
     airflow.supervisor.start(airflow.server_program)
     airflow.wait_healthy()
 
