@@ -31,6 +31,14 @@ MEMBERS = "airflow-3-3-2-fab,airflow-2-11-2,airflow-3-3-2-simple"
 ON_FLEET = ("test_audit", "test_faults", "test_fleet", "test_fleet_users", "test_remediation")
 
 
+# These begin first: what takes long must not begin last, when the other worker has nothing left to do.
+LONGEST = (*ON_FLEET, "test_airflow_api_auth", "test_fake_webserver", "test_service_managers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]  # xdist leaves its arguments untyped
     """Workers share out the servers: those tests go together that use the same one, in their order."""
 
