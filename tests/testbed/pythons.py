@@ -40,7 +40,8 @@ def _candidates(version: str) -> Iterator[Path]:
             yield Path(found)
     # pyenv's shims on PATH refuse versions that are installed but not switched on: look behind them.
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
+    if os.access(pyenv, os.R_OK | os.X_OK):  # it may be another user's
+        yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
 
 
 def version_of(python: Path) -> str | None:
