@@ -1,7 +1,7 @@
 # Copyright: Contributors to the fleetops.airflow collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of the modules that run on an Airflow host; ``_change.discover.HOST_ARGUMENTS`` is their argument spec."""
+"""Options of the modules that run on an Airflow host; ``_change.options.HOST_ARGUMENTS`` is their argument spec."""
 
 from __future__ import annotations
 

@@ -242,12 +242,16 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_o
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, ignored_variables, shown
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
-    CONVERGE_ARGUMENTS,
-    CONVERGE_RULES,
     ChangeResult,
     converge,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
+    CONVERGE_ARGUMENTS,
+    CONVERGE_RULES,
+    HOST_ARGUMENTS,
+    change_policy_of,
+    target_of,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
@@ -267,6 +271,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     validate_supported,
     without_lacking,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import ServiceChoice
 
 # The options that say what the API's authentication shall be; a release has a place for some of them.
 _WISHES = ("backends", "auth_manager", "jwt_secret", "jwt_expiration_time", "options", "kerberos")
@@ -279,18 +284,19 @@ class _PassedOver(Exception):
 def run(module: AnsibleModule) -> dict[str, Any]:
     taken = take_options(module, {name: module.params[name] or {} for name in ("options", "kerberos")})
     parameters = {**module.params, **taken}
+    policy, target = change_policy_of(parameters), target_of(parameters)
     settings: list[Setting] = []
 
     def desired_for(host: Host) -> DesiredState:
         settings[:] = _settings(host, parameters, module.warn)
-        return _desired(host, settings, parameters, module.warn)
+        return _desired(host, settings, parameters, target.tls, module.warn)
 
     try:
-        change = converge(parameters, desired_for, module.check_mode, module.backup_local, module.warn)
+        change = converge(target, policy, desired_for, module.check_mode, module.backup_local, module.warn)
     except _PassedOver as error:
         return {"changed": False, "skipped": True, "skip_reason": str(error), "msg": str(error)}
     host, family = change.host, change.host.family
-    for warning in [*warnings_of(host, change.after), *_warnings(change, settings, parameters["service"] or [])]:
+    for warning in [*warnings_of(host, change.after), *_warnings(change, settings, target.services)]:
         module.warn(warning)
     beats = backends_override(family, host.environment)
     before, after = shown(change.before, change.after, settings)
@@ -306,7 +312,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def _warnings(change: ChangeResult, settings: list[Setting], services: list[str]) -> list[str]:
+def _warnings(change: ChangeResult, settings: list[Setting], services: ServiceChoice) -> list[str]:
     found = []
     for setting in settings:
         for variable in ignored_variables(setting, change.host.environment):
@@ -314,7 +320,7 @@ def _warnings(change: ChangeResult, settings: list[Setting], services: list[str]
                 "%s in the environment of %s does nothing: Airflow reads such a variable for secret options only."
                 % (variable, change.host.environment_of)
             )
-        if setting.option == "jwt_secret" and change.changed and len(services) < 2:
+        if setting.option == "jwt_secret" and change.changed and len(services.names) < 2:
             found.append(
                 "The scheduler, the DAG processor and the triggerer read jwt_secret too. Restart them as well: service "
                 "takes several names."
@@ -367,7 +373,7 @@ def _section(host: Host, section: str, options: dict[str, Any], warn: Callable[[
 
 
 def _desired(
-    host: Host, settings: list[Setting], parameters: dict[str, Any], warn: Callable[[str], None]
+    host: Host, settings: list[Setting], parameters: dict[str, Any], tls: Tls, warn: Callable[[str], None]
 ) -> DesiredState:
     family = host.family
 
@@ -378,7 +384,6 @@ def _desired(
     def verify(url: str) -> None:
         from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
-        tls = Tls(parameters["validate_certs"], parameters["ca_path"])
         refused = refused_login(family, url, (parameters["username"], parameters["password"]), tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)

@@ -184,9 +184,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import inspect
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS, discover
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import HOST_ARGUMENTS, target_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import open_to_everybody
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import to_iso_utc
@@ -203,9 +203,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    current = inspect(discover(module.params), module.params, module.warn)
+    target = target_of(module.params)
+    current = inspect(discover(target), target, module.warn)
     host, cfg, family = current.host, current.cfg, current.host.family
-    tls = Tls(module.params["validate_certs"], module.params["ca_path"])
     beats = backends_override(family, host.environment)
     configured = split_backends(beats.value) if beats else backends_in_file(family, cfg)
     effective = backends_read(family, cfg, host.environment)
@@ -225,7 +225,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "restart_pending": current.restart_reason is not None if current.is_known else None,
         "restart_reason": current.restart_reason,
         "takes_passwords": takes_passwords(family, in_force) if in_force else None,
-        "open_to_everybody": open_to_everybody(family, current.url, tls) if health.state == "healthy" else None,
+        "open_to_everybody": open_to_everybody(family, current.url, target.tls) if health.state == "healthy" else None,
         "public_role": public_role(host, cfg),
         "server": {
             "pid": host.server.process.pid,

@@ -155,11 +155,15 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_o
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, shown
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
-    CONVERGE_ARGUMENTS,
-    CONVERGE_RULES,
     converge,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
+    CONVERGE_ARGUMENTS,
+    CONVERGE_RULES,
+    HOST_ARGUMENTS,
+    change_policy_of,
+    target_of,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
@@ -172,6 +176,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = {**module.params, "settings": take_options(module, module.params["settings"])}
     if not parameters["settings"]:
         raise AirflowError("settings is empty. Name at least one section with an option.")
+    policy, target = change_policy_of(parameters), target_of(parameters)
     settings: list[Setting] = []
 
     def desired_for(host: Host) -> DesiredState:
@@ -184,7 +189,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
         return DesiredState(settings, new_backends, verify=None, for_the_api=False)
 
-    change = converge(parameters, desired_for, module.check_mode, module.backup_local, module.warn)
+    change = converge(target, policy, desired_for, module.check_mode, module.backup_local, module.warn)
     before, after = shown(change.before, change.after, settings)
     path = change.host.path
     return {

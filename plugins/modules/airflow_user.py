@@ -165,11 +165,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
+    HOST_ARGUMENTS,
+    Login,
+    change_policy_of,
+    target_of,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import HOST_ARGUMENTS, discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
@@ -196,32 +200,34 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
     if not parameters["username"].strip() or set(parameters["username"]) & set(",:"):
         raise AirflowError("%r is no name of a user." % parameters["username"])
-    host = discover(parameters)
+    target = target_of(parameters)
+    host = discover(target)
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
     backends = backends_read(host.family, cfg, host.environment)
     if host.family.token_path and backends == [host.family.backends["simple"]]:
         from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import converge_user as simple
 
-        return {**_UNCHANGED, **simple(parameters, module.check_mode, module.backup_local, module.warn)}
+        policy = change_policy_of(parameters)
+        done = simple(target, policy, parameters, module.check_mode, module.backup_local, module.warn)
+        return {**_UNCHANGED, **done}
     if host.family.token_path and backends != [host.family.backends["fab"]]:
         raise AirflowError(
             "The auth manager of this host is %s, and who its users are is not for Airflow to say." % backends[0]
         )
-    base = parameters["url"] or base_url(host.family, cfg, host.arguments, host.environment)
-    return _in_database(module, host, base.rstrip("/"), takes_passwords(host.family, backends))
+    base = target.url or base_url(host.family, cfg, host.arguments, host.environment)
+    return _in_database(module, host, base.rstrip("/"), target.tls, takes_passwords(host.family, backends))
 
 
-def _in_database(module: AnsibleModule, host: Host, base: str, by_password: bool) -> dict[str, Any]:
+def _in_database(module: AnsibleModule, host: Host, base: str, tls: Tls, by_password: bool) -> dict[str, Any]:
     """Up to 2.11 and with the FAB auth manager. ``by_password``: whether the API takes passwords."""
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
     from ansible_collections.fleetops.airflow.plugins.module_utils._users.database import converge_user
 
     parameters = module.params
-    absent, login = parameters["state"] == "absent", (parameters["username"], parameters["password"])
-    tls = Tls(parameters["validate_certs"], parameters["ca_path"])
+    absent, login = parameters["state"] == "absent", Login(parameters["username"], parameters["password"])
     refused: str | None = "no password is given"
-    if not absent and login[1] and by_password:
+    if not absent and login.password and by_password:
         details = any(parameters[name] is not None for name in _DETAILS)
         if details and parameters["trust_login"] and may_trigger(host.family, base, login, tls):
             return {**_UNCHANGED, "login_proved": True}
@@ -237,10 +243,10 @@ def _in_database(module: AnsibleModule, host: Host, base: str, by_password: bool
     changed = user["existed"] if absent else not user["existed"] or user["password_changed"] or user["changed"] != []
     if changed and module.check_mode:
         refused = "check mode"
-    elif not absent and login[1] and by_password and (changed or refused):
+    elif not absent and login.password and by_password and (changed or refused):
         refused = _refused(host, base, login, tls)
         if refused:
-            module.warn("User %s is as the task says, but %s" % (login[0], refused))
+            module.warn("User %s is as the task says, but %s" % (login.username, refused))
     return {
         **_UNCHANGED,
         "changed": changed,
@@ -253,7 +259,7 @@ def _in_database(module: AnsibleModule, host: Host, base: str, by_password: bool
     }
 
 
-def _refused(host: Host, base: str, login: tuple[str, str], tls: Tls) -> str | None:
+def _refused(host: Host, base: str, login: Login, tls: Tls) -> str | None:
     """Why the API refuses the login, or gives no answer that tells. None if it accepts it."""
     try:
         return refused_login(host.family, base, login, tls)

@@ -3,41 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit, validate_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, inspect, tls_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, inspect
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
-from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import await_healthy
 
 # What only a change needs is imported where there is one: a run without one is to cost little.
-
-# What doc_fragments/converge.py documents.
-CONVERGE_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "restart": {"type": "str", "choices": ["when_needed", "never", "always"], "default": "when_needed"},
-    "service": {"type": "list", "elements": "str"},
-    "service_manager": {
-        "type": "str",
-        "choices": ["auto", "systemd", "supervisor", "sysvinit", "command"],
-        "default": "auto",
-    },
-    "restart_command": {"type": "str"},
-    "health_timeout": {"type": "int", "default": 120},
-    "rollback": {"type": "bool", "default": True},
-    "backup": {"type": "bool", "default": False},
-}
-# To be handed to AnsibleModule beside them.
-CONVERGE_RULES: dict[str, Any] = {
-    "required_if": [
-        ("service_manager", "sysvinit", ["service"]),
-        ("service_manager", "command", ["restart_command"]),
-    ],
-}
 
 
 class ChangeResult(NamedTuple):
@@ -68,7 +46,8 @@ class ChangeResult(NamedTuple):
 
 
 def converge(
-    parameters: Mapping[str, Any],
+    target: Target,
+    policy: ChangePolicy,
     desired_for: Callable[[Host], DesiredState],
     check_mode: bool,
     backup: Callable[[str], str],
@@ -76,31 +55,29 @@ def converge(
 ) -> ChangeResult:
     """Edit, restart, wait for health and verify, as far as each is needed; in check mode only say what would be.
 
-    :param parameters: the task's, of which those of HOST_ARGUMENTS and CONVERGE_ARGUMENTS are used.
     :param desired_for: what the task wants of this host; raises AirflowError if it wants what cannot be.
     :param backup: copies the file at a path and returns the copy's path.
     :raises AirflowError: if something is in the way, in which case nothing is changed or everything is put back.
     """
-    if parameters["health_timeout"] < 1:
-        raise AirflowError("health_timeout is %d. It has to be at least 1 second." % parameters["health_timeout"])
-    host = discover(parameters)
+    host = discover(target)
     if check_mode:
-        return _converge(host, desired_for(host), parameters, True, backup, warn)
-    with locked(host.real_path, timeout=2 * parameters["health_timeout"]) as waited, uninterrupted():
+        return _converge(host, desired_for(host), target, policy, True, backup, warn)
+    with locked(host.real_path, timeout=2 * policy.health_timeout) as waited, uninterrupted():
         if waited:
-            host = discover(parameters)
-        return _converge(host, desired_for(host), parameters, False, backup, warn)
+            host = discover(target)
+        return _converge(host, desired_for(host), target, policy, False, backup, warn)
 
 
 def _converge(
     host: Host,
     desired: DesiredState,
-    parameters: Mapping[str, Any],
+    target: Target,
+    policy: ChangePolicy,
     check_mode: bool,
     backup: Callable[[str], str],
     warn: Callable[[str], None],
 ) -> ChangeResult:
-    current = inspect(host, parameters, warn)
+    current = inspect(host, target, warn)
     before = current.cfg
     validate_overrides(
         desired.settings,
@@ -110,13 +87,13 @@ def _converge(
     after = edit(before, desired.settings)
     edited = after is not before
     reason = "airflow.cfg changes" if edited else current.restart_reason
-    if parameters["restart"] == "always":
+    if policy.restart == "always":
         reason = reason or "restart is always"
-    restart = reason is not None and parameters["restart"] != "never"
+    restart = reason is not None and policy.restart != "never"
     if desired.for_the_api and host.bystanders:
         from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import validate_bystanders
 
-        validate_bystanders(parameters, host)
+        validate_bystanders(target.services, host)
     for server in host.bystanders if restart else []:
         warn("%s keeps its old configuration: it is not among the services that are restarted." % str(server))
     desired.check(after, edited or restart)
@@ -128,11 +105,11 @@ def _converge(
     if restart:
         from ansible_collections.fleetops.airflow.plugins.module_utils._change.prepare import restarter_of
 
-        restarter = restarter_of(current, after, desired, parameters, str(reason))
-    elif host.server and parameters["service"] and not host.service_names & set(parameters["service"]):
+        restarter = restarter_of(current, after, desired, target, policy, str(reason))
+    elif host.server and target.services.names and not host.service_names & set(target.services.names):
         from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
 
-        managers_of(parameters, host)  # tells of a service that does not exist, or is another one
+        managers_of(target.services, host)  # tells of a service that does not exist, or is another one
 
     backups: list[str] = []
     if not check_mode and (edited or restart):
@@ -143,11 +120,11 @@ def _converge(
             old=current.data,
             new=after.text.encode("utf-8"),
             take_effect=restarter or _nothing,
-            rollback=parameters["rollback"],
-            backup=lambda: backups.append(backup(host.real_path)) if parameters["backup"] else None,
+            rollback=policy.rollback,
+            backup=lambda: backups.append(backup(host.real_path)) if policy.backup else None,
         )
-    elif not edited and not restart and parameters["restart"] != "never":
-        _verify(current, desired, parameters)
+    elif not edited and not restart and policy.restart != "never":
+        _verify(current, desired, target, policy)
     return ChangeResult(
         host=host,
         before=before,
@@ -161,15 +138,15 @@ def _converge(
     )
 
 
-def _verify(current: CurrentState, desired: DesiredState, parameters: Mapping[str, Any]) -> None:
+def _verify(current: CurrentState, desired: DesiredState, target: Target, policy: ChangePolicy) -> None:
     """That nothing has to be changed is not enough: a run that was killed may have left a server that cannot start.
 
     :raises AirflowError: if the server does not become healthy, or what the task wants verified is not so.
     """
-    if parameters["url"] or current.host.servers:
+    if target.url or current.host.servers:
         for address, answer in zip(current.addresses, current.healths):
             if answer().state != "healthy":
-                await_healthy(address.health_url, parameters["health_timeout"], tls_of(parameters))
+                await_healthy(address.health_url, policy.health_timeout, target.tls)
     if desired.verify:
         desired.verify(current.url)
 

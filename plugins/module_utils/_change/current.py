@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Callable, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
@@ -40,18 +41,16 @@ class CurrentState(NamedTuple):
         return self.is_known and self.restart_reason is None and self.host.server is not None
 
 
-def inspect(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], None]) -> CurrentState:
+def inspect(host: Host, target: Target, warn: Callable[[str], None]) -> CurrentState:
     """Look at the file and at the running server, without starting a program.
 
-    :param parameters: the task's, of which those of HOST_ARGUMENTS are used.
     :raises AirflowError: if the file cannot be read, or another server answers where this host's should.
     """
     data = _read(host)
     cfg = Cfg.from_bytes(data, host.path)
-    addresses = addresses_of(host, cfg, parameters)
-    tls = tls_of(parameters)
-    healths = [health.begin(address.health_url, health.TIMEOUT, tls) for address in addresses]
-    url = _url(host, cfg, parameters)
+    addresses = addresses_of(host, cfg, target)
+    healths = [health.begin(address.health_url, health.TIMEOUT, target.tls) for address in addresses]
+    url = _url(host, cfg, target)
     unknown: list[str] = []
     reason = _restart_reason(host, url, unknown.append)
     for why in unknown:
@@ -59,12 +58,8 @@ def inspect(host: Host, parameters: Mapping[str, Any], warn: Callable[[str], Non
     return CurrentState(host, data, cfg, addresses, healths, url, reason, not unknown)
 
 
-def _url(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> str:
-    return str(parameters["url"] or base_url(host.family, cfg, host.arguments, host.environment)).rstrip("/")
-
-
-def tls_of(parameters: Mapping[str, Any]) -> health.Tls:
-    return health.Tls(parameters["validate_certs"], parameters["ca_path"])
+def _url(host: Host, cfg: Cfg, target: Target) -> str:
+    return (target.url or base_url(host.family, cfg, host.arguments, host.environment)).rstrip("/")
 
 
 def _read(host: Host) -> bytes:
@@ -127,10 +122,10 @@ def _restart_reason(host: Host, url: str, report_unknown: Callable[[str], None])
     return None
 
 
-def addresses_of(host: Host, cfg: Cfg, parameters: Mapping[str, Any]) -> list[Address]:
+def addresses_of(host: Host, cfg: Cfg, target: Target) -> list[Address]:
     """Where the servers of the API are that belong to the task."""
-    if parameters["url"] or len(host.servers) < 2:
-        urls = [_url(host, cfg, parameters)] if host.serves else []
+    if target.url or len(host.servers) < 2:
+        urls = [_url(host, cfg, target)] if host.serves else []
     else:
         urls = [base_url(host.family, cfg, server.process.arguments, server.environment) for server in host.servers]
     return [Address(url.rstrip("/"), url.rstrip("/") + host.family.health_path) for url in urls]

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, ServiceDefinition
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
     airflow_home,
@@ -20,37 +19,16 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, family_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import names_of
 
-# What doc_fragments/host.py documents.
-HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "path": {"type": "path", "aliases": ["config_file"]},
-    "airflow_home": {"type": "path"},
-    "airflow_version": {"type": "str"},
-    "airflow_executable": {"type": "path"},
-    "url": {"type": "str"},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
-}
-
 _NO_SERVICE = ServiceDefinition("the service", [], {}, None)
 
 
-def discover(parameters: Mapping[str, Any]) -> Host:
+def discover(target: Target) -> Host:
     """Look at this host, without starting a program.
 
-    :param parameters: those of HOST_ARGUMENTS, and ``service`` where the task has it; None where not given.
-    :raises AirflowError: if it cannot be told which file, which server or which release is meant, or if parameters
-        are wrong by themselves.
+    :raises AirflowError: if it cannot be told which file, which server or which release is meant.
     """
-    if parameters["url"]:
-        health.check_url(parameters["url"])
-    if parameters["ca_path"] and not os.path.isfile(parameters["ca_path"]):
-        raise AirflowError("ca_path %s is no file on this host." % parameters["ca_path"])
-    # Not by mutually_exclusive, for which an explicit null counts as given.
-    for one, other in (("path", "airflow_home"), ("service", "restart_command")):
-        if parameters.get(one) and parameters.get(other):
-            raise AirflowError("%s and %s are both given. Leave one out." % (one, other))
     servers = running_servers()
-    given, services = _given_path(parameters), parameters.get("service") or []
+    given, services = _given_path(target), target.services.names
     chosen = _pick(servers, given, services)
     server = chosen[0] if chosen else None
     service = _NO_SERVICE
@@ -61,7 +39,7 @@ def discover(parameters: Mapping[str, Any]) -> Host:
             validate_file_of,
         )
 
-        kind, real_path = parameters["service_manager"], os.path.realpath(given or "")
+        kind, real_path = target.services.manager, os.path.realpath(given or "")
         named = [service_named(name, kind, real_path) for name in services]
         for known in named:
             validate_file_of(known, servers, given)
@@ -73,8 +51,8 @@ def discover(parameters: Mapping[str, Any]) -> Host:
             "%s is no file on this host. Name Airflow's configuration file with path, or its folder with "
             "airflow_home.%s" % (path, _list(servers))
         )
-    interpreter = _interpreter(parameters["airflow_executable"], server, service.arguments)
-    version = parameters["airflow_version"] or (version_beside(interpreter) if interpreter else None)
+    interpreter = _interpreter(target.airflow_executable, server, service.arguments)
+    version = target.airflow_version or (version_beside(interpreter) if interpreter else None)
     if not version:
         raise AirflowError(
             "Cannot tell which Airflow release reads %s: its server does not run, and no airflow program with its "
@@ -84,7 +62,7 @@ def discover(parameters: Mapping[str, Any]) -> Host:
     return Host(
         path=path,
         real_path=os.path.realpath(path),
-        home=server.home if server else _home(parameters["airflow_home"], path, service),
+        home=server.home if server else _home(target.airflow_home, path, service),
         version=version,
         family=family_of(version),
         interpreter=interpreter,
@@ -103,15 +81,15 @@ def _path_of(service: ServiceDefinition) -> str:
     return config_path(os.environ, os.path.expanduser("~"))
 
 
-def _given_path(parameters: Mapping[str, Any]) -> str | None:
-    if parameters["path"]:
-        return os.path.abspath(os.path.expanduser(str(parameters["path"])))
-    if parameters["airflow_home"]:
-        return os.path.join(os.path.abspath(os.path.expanduser(parameters["airflow_home"])), "airflow.cfg")
+def _given_path(target: Target) -> str | None:
+    if target.path:
+        return os.path.abspath(os.path.expanduser(target.path))
+    if target.airflow_home:
+        return os.path.join(os.path.abspath(os.path.expanduser(target.airflow_home)), "airflow.cfg")
     return None
 
 
-def _pick(servers: list[Server], path: str | None, services: list[str]) -> list[Server]:
+def _pick(servers: list[Server], path: str | None, services: tuple[str, ...]) -> list[Server]:
     """The servers that the task means: by their services, by the file they read, or because there is only one.
 
     :raises AirflowError: if that may be several and no service says that all are meant, or if they read several files.

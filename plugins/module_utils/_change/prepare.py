@@ -7,11 +7,12 @@ Imported only where something is changed.
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Mapping
+from typing import Callable
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, addresses_of, tls_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, addresses_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -62,7 +63,7 @@ def check_imports(host: Host, desired: DesiredState, cfg: Cfg, warn: Callable[[s
 
 
 def restarter_of(
-    current: CurrentState, after: Cfg, desired: DesiredState, parameters: Mapping[str, Any], reason: str
+    current: CurrentState, after: Cfg, desired: DesiredState, target: Target, policy: ChangePolicy, reason: str
 ) -> Restart:
     """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
     host = current.host
@@ -73,14 +74,14 @@ def restarter_of(
                 "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
                 % (address.health_url, host.version, health.detail)
             )
-    managers = managers_of(parameters, host)
+    managers = managers_of(target.services, host)
     if not managers:
         raise AirflowError(
             "A restart is needed (%s), and how the server is restarted is not known: neither supervisord nor a unit of "
             "systemd runs it, and neither service nor restart_command is given. Nothing was changed. Name one of them, "
             "or set restart to never and restart it in a handler." % reason
         )
-    new = addresses_of(host, after, parameters)
+    new = addresses_of(host, after, target)
     return Restart(
         managers=managers,
         servers=host.servers,
@@ -88,8 +89,8 @@ def restarter_of(
         cfg_path=host.real_path,
         new=new,
         old=current.addresses,
-        timeout=parameters["health_timeout"],
-        tls=tls_of(parameters),
+        timeout=policy.health_timeout,
+        tls=target.tls,
         settings=desired.settings,
         verify=functools.partial(desired.verify, new[0].base_url) if desired.verify and new else None,
         secrets=_secrets(host, current.cfg, desired.settings),

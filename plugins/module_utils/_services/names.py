@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping
+from typing import Mapping, NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 
 _UNIT = ".service"
+
+
+class ServiceChoice(NamedTuple):
+    """What a task says of the services that run Airflow."""
+
+    names: tuple[str, ...] = ()
+    manager: str = "auto"
+    restart_command: str | None = None  # restarts them in place of a manager
 
 
 def names_of(server: Server) -> set[str]:

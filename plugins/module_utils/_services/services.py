@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, Union
+from typing import Union
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
@@ -14,6 +14,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._services import supervisor, systemd, sysvinit
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Command, Manager
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import (
+    ServiceChoice,
     program_of,
     supervisord_of,
     unit_of,
@@ -28,15 +29,15 @@ Service = Union[Supervisor, Systemd, Sysvinit]
 _WRAPPERS = ("bash", "dash", "dumb-init", "env", "ksh", "runuser", "setpriv", "sh", "su", "sudo", "tini", "zsh")
 
 
-def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
+def managers_of(choice: ServiceChoice, host: Host) -> list[Manager]:
     """What restarts the server: the task's command, the services that it names, or what runs the server. Empty if
     there is none of them.
 
     :raises AirflowError: if a service is named that no service manager of this host knows, or that is another one.
     """
-    if parameters["restart_command"]:
-        return [Command(parameters["restart_command"])]
-    kind, services, server = parameters["service_manager"], parameters["service"] or [], host.server
+    if choice.restart_command:
+        return [Command(choice.restart_command)]
+    kind, services, server = choice.manager, choice.names, host.server
     if not services:
         found = service_of(server, kind) if server else None
         return [found] if found else []
@@ -48,14 +49,14 @@ def managers_of(parameters: Mapping[str, Any], host: Host) -> list[Manager]:
     return managers
 
 
-def validate_bystanders(parameters: Mapping[str, Any], host: Host) -> None:
+def validate_bystanders(choice: ServiceChoice, host: Host) -> None:
     """:raises AirflowError: if servers read this file, and the task names only services that are none of them."""
-    if host.bystanders and not host.servers and not parameters["restart_command"]:
+    if host.bystanders and not host.servers and not choice.restart_command:
         first = host.bystanders[0]
-        raise _is_another(first, service_of(first, "auto"), parameters["service"] or [])
+        raise _is_another(first, service_of(first, "auto"), choice.names)
 
 
-def _is_another(server: Server, actual: Service | None, services: list[str]) -> AirflowError:
+def _is_another(server: Server, actual: Service | None, services: tuple[str, ...]) -> AirflowError:
     return AirflowError(
         "The server that reads %s (pid %d) is %s, not %s. Nothing was changed. Correct service, path or airflow_home."
         % (server.cfg_path, server.process.pid, actual or "no service", " or ".join(services))

@@ -15,10 +15,10 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
@@ -31,6 +31,8 @@ _GENERATED = "simple_auth_manager_passwords.json.generated"
 
 
 def converge_user(
+    target: Target,
+    policy: ChangePolicy,
     parameters: dict[str, Any],
     check_mode: bool,
     backup: Callable[[str], str],
@@ -46,16 +48,16 @@ def converge_user(
     plans: list[_Plan] = []
 
     def desired_for(host: Host) -> DesiredState:
-        plans[:] = [_Plan(host, parameters)]
+        plans[:] = [_Plan(host, target, parameters)]
         if not check_mode:
             plans[0].write()
         return plans[0].desired(check_mode)
 
     try:
-        change = converge(parameters, desired_for, check_mode, backup, warn)
+        change = converge(target, policy, desired_for, check_mode, backup, warn)
     except AirflowError:
         for plan in plans if not check_mode else []:
-            with locked(plan.host.real_path, timeout=parameters["health_timeout"]):
+            with locked(plan.host.real_path, timeout=policy.health_timeout):
                 plan.take_back()
         raise
     plan = plans[0]
@@ -74,7 +76,7 @@ def converge_user(
 class _Plan:
     """What is to become of one user in the two files."""
 
-    def __init__(self, host: Host, parameters: dict[str, Any]) -> None:
+    def __init__(self, host: Host, target: Target, parameters: dict[str, Any]) -> None:
         """:raises AirflowError: if the manager has no such role, or the user cannot be what the task says."""
         self.host, self.username = host, parameters["username"]
         with open(host.real_path, "rb") as file:
@@ -86,7 +88,7 @@ class _Plan:
         self.role: str | None = None
         self.password: str | None = None
         self.verified = False
-        self._tls = health.Tls(parameters["validate_certs"], parameters["ca_path"])
+        self._tls = target.tls
         self._login = parameters["password"]
         if parameters["state"] == "present":
             self._wish(parameters)

@@ -26,6 +26,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import ChangeResult, converge
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import change_policy_of, target_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -133,7 +134,8 @@ def run(home: Path, backends: list[str], **options: Any) -> ChangeResult:
     }
     settings = [backends_setting(family_of(VERSION), VERSION, backends)]
     desired = DesiredState(settings, lambda _cfg: [], None, for_the_api=True)
-    return converge(parameters, lambda _host: desired, False, lambda path: path, lambda _text: None)
+    policy, target = change_policy_of(parameters), target_of(parameters)
+    return converge(target, policy, lambda _host: desired, False, lambda path: path, lambda _text: None)
 
 
 def test_a_whole_transaction_that_is_killed(home: Path) -> None:
