@@ -235,26 +235,22 @@ backup_file:
   sample: /opt/airflow/airflow.cfg.4711.2026-01-31@12:00:00~
 """
 
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, ignored_variables, shown
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
-    ChangeResult,
-    converge,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, ignored_variables
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge, discovered, plan_for
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
     HOST_ARGUMENTS,
+    Login,
     change_policy_of,
     target_of,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState, Plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import warnings_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
@@ -265,62 +261,115 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
     backends_override,
     backends_read,
     backends_setting,
-    kerberos_backend,
-    refuses_passwords,
-    split_backends,
     validate_supported,
     without_lacking,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import ServiceChoice
-
-# The options that say what the API's authentication shall be; a release has a place for some of them.
-_WISHES = ("backends", "auth_manager", "jwt_secret", "jwt_expiration_time", "options", "kerberos")
 
 
-class _PassedOver(Exception):
-    """There is nothing that the task could set on this host, and it said that such hosts are to be passed over."""
+class AuthOptions(NamedTuple):
+    """What a task says about the API's authentication. A version has a place for some of it."""
+
+    backends: list[str] | None = None
+    auth_manager: str | None = None
+    jwt_secret: str | None = None
+    jwt_expiration_time: int | None = None
+    options: dict[str, Any] | None = None
+    kerberos: dict[str, Any] | None = None
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     taken = take_options(module, {name: module.params[name] or {} for name in ("options", "kerberos")})
     parameters = {**module.params, **taken}
+    wanted = AuthOptions(*(parameters[name] for name in AuthOptions._fields))
+    login = Login(parameters["username"], parameters["password"]) if parameters["username"] else None
     policy, target = change_policy_of(parameters), target_of(parameters)
-    settings: list[Setting] = []
+    skip = parameters["unsupported"] == "skip"
 
-    def desired_for(host: Host) -> DesiredState:
-        settings[:] = _settings(host, parameters, module.warn)
-        return _desired(host, settings, parameters, target.tls, module.warn)
-
-    try:
-        change = converge(target, policy, desired_for, module.check_mode, module.backup_local, module.warn)
-    except _PassedOver as error:
-        return {"changed": False, "skipped": True, "skip_reason": str(error), "msg": str(error)}
-    host, family = change.host, change.host.family
-    for warning in [*warnings_of(host, change.after), *_warnings(change, settings, target.services)]:
+    with discovered(target, policy, module.check_mode) as host:
+        names = supported(host, wanted, skip)
+        if not names:
+            return _skipped(host, wanted)
+        settings = settings_of(host, wanted, names, skip, module.warn)
+        plan = plan_for(host, DesiredState(settings, for_the_api=True, login=login), target, policy, module.warn)
+        outcome = converge(plan, module.check_mode, module.backup_local, module.warn)
+    for warning in [*warnings_of(host, plan.after), *warnings_after(plan)]:
         module.warn(warning)
-    beats = backends_override(family, host.environment)
-    before, after = shown(change.before, change.after, settings)
-    return {
-        **change.result(),
-        "before": backends_in_file(family, change.before),
-        "after": backends_in_file(family, change.after),
-        "in_force": backends_read(family, change.after, host.environment) if change.is_current else None,
-        "section": family.section,
-        "option": family.option,
-        "overridden_by": beats.variable if beats else None,
-        "diff": {"before_header": host.path, "after_header": host.path, "before": before, "after": after},
-    }
+    return {**plan.result(), **outcome.result(), **_backends(plan), "diff": plan.diff()}
 
 
-def _warnings(change: ChangeResult, settings: list[Setting], services: ServiceChoice) -> list[str]:
+def given(wanted: AuthOptions) -> list[str]:
+    return [name for name, value in zip(wanted._fields, wanted) if value not in (None, "", {})]
+
+
+def supported(host: Host, wanted: AuthOptions, skip: bool) -> list[str]:
+    """Those of the given options that this host's version has a place for. Empty only with ``skip``.
+
+    :raises AirflowError: if none is given, or without ``skip`` one that the version has no place for.
+    """
+    names = given(wanted)
+    if not names:
+        raise AirflowError(
+            "Nothing to set: give backends, auth_manager or another of %s." % ", ".join(AuthOptions._fields[2:])
+        )
+    if not skip:
+        validate_supported(host.family, host.version, names)
+    return [name for name in names if name not in host.family.lacks]
+
+
+def _skipped(host: Host, wanted: AuthOptions) -> dict[str, Any]:
+    names = given(wanted)
+    reason = "%s: %s. This host was passed over." % (", ".join(names), host.family.lacks[names[0]] % host.version)
+    return {"changed": False, "skipped": True, "skip_reason": reason, "msg": reason}
+
+
+def settings_of(
+    host: Host, wanted: AuthOptions, names: list[str], skip: bool, warn: Callable[[str], None]
+) -> list[Setting]:
+    """What the task wants of this host's file.
+
+    :param names: the options that count.
+    :raises AirflowError: if it wants what this version does not know.
+    """
+    family, version = host.family, host.version
+    settings = []
+    if "backends" in names:
+        backends = wanted.backends or []
+        settings.append(backends_setting(family, version, without_lacking(family, backends) if skip else backends))
+    if "auth_manager" in names:
+        settings.append(backends_setting(family, version, [str(wanted.auth_manager)]))
+    if "jwt_secret" in names:
+        settings.append(Setting("api_auth", "jwt_secret", wanted.jwt_secret, secret=True))
+    if "jwt_expiration_time" in names:
+        settings.append(Setting("api_auth", "jwt_expiration_time", str(wanted.jwt_expiration_time)))
+    if "options" in names or "kerberos" in names:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import (
+            options_known_to,
+            section_options,
+        )
+
+        known = options_known_to(host)
+        if "options" in names:
+            settings += section_options(host, known, SECTION, wanted.options or {}, warn)
+        if "kerberos" in names:
+            from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import (
+                validate_keytab_variable,
+            )
+
+            validate_keytab_variable(host, wanted.kerberos or {})
+            settings += section_options(host, known, KERBEROS, wanted.kerberos or {}, warn)
+    return settings
+
+
+def warnings_after(plan: Plan) -> list[str]:
+    """What the user has to know about the options that were set."""
     found = []
-    for setting in settings:
-        for variable in ignored_variables(setting, change.host.environment):
+    for setting in plan.settings:
+        for variable in ignored_variables(setting, plan.host.environment):
             found.append(
                 "%s in the environment of %s does nothing: Airflow reads such a variable for secret options only."
-                % (variable, change.host.environment_of)
+                % (variable, plan.host.environment_of)
             )
-        if setting.option == "jwt_secret" and change.changed and len(services.names) < 2:
+        if setting.option == "jwt_secret" and plan.changes and len(plan.target.services.names) < 2:
             found.append(
                 "The scheduler, the DAG processor and the triggerer read jwt_secret too. Restart them as well: service "
                 "takes several names."
@@ -328,81 +377,17 @@ def _warnings(change: ChangeResult, settings: list[Setting], services: ServiceCh
     return found
 
 
-def _settings(host: Host, parameters: dict[str, Any], warn: Callable[[str], None]) -> list[Setting]:
-    """What the task wants of this host's file.
-
-    :raises AirflowError: if it wants what this release does not know.
-    :raises _PassedOver: if there is nothing to be set, and that is all right.
-    """
-    family, version = host.family, host.version
-    given = [name for name in _WISHES if parameters[name] not in (None, "", {})]
-    if not given:
-        raise AirflowError("Nothing to set: give backends, auth_manager or another of %s." % ", ".join(_WISHES[2:]))
-    if parameters["unsupported"] == "fail":
-        validate_supported(family, version, given)
-    elif all(name in family.lacks for name in given):
-        raise _PassedOver("%s: %s. This host was passed over." % (", ".join(given), family.lacks[given[0]] % version))
-    wanted = {name: parameters[name] for name in given if name not in family.lacks}
-
-    settings = []
-    if "backends" in wanted:
-        names = wanted["backends"]
-        if parameters["unsupported"] == "skip":
-            names = without_lacking(family, names)
-        settings.append(backends_setting(family, version, names))
-    if "auth_manager" in wanted:
-        settings.append(backends_setting(family, version, [wanted["auth_manager"]]))
-    if "jwt_secret" in wanted:
-        settings.append(Setting("api_auth", "jwt_secret", wanted["jwt_secret"], secret=True))
-    if "jwt_expiration_time" in wanted:
-        settings.append(Setting("api_auth", "jwt_expiration_time", str(wanted["jwt_expiration_time"])))
-    if "options" in wanted:
-        settings += _section(host, SECTION, wanted["options"], warn)
-    if "kerberos" in wanted:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import validate_keytab_variable
-
-        validate_keytab_variable(host, wanted["kerberos"])
-        settings += _section(host, KERBEROS, wanted["kerberos"], warn)
-    return settings
-
-
-def _section(host: Host, section: str, options: dict[str, Any], warn: Callable[[str], None]) -> list[Setting]:
-    from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import section_options
-
-    return section_options(host, section, options, warn)
-
-
-def _desired(
-    host: Host, settings: list[Setting], parameters: dict[str, Any], tls: Tls, warn: Callable[[str], None]
-) -> DesiredState:
-    family = host.family
-
-    def new_backends(cfg: Cfg) -> list[str]:
-        wanted = next((split_backends(setting.value) for setting in settings if setting.option == family.option), [])
-        return [path for path in wanted if path not in backends_in_file(family, cfg)]
-
-    def verify(url: str) -> None:
-        from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
-
-        refused = refused_login(family, url, (parameters["username"], parameters["password"]), tls)
-        if refused:
-            raise AirflowError("The server is healthy, but %s" % refused)
-
-    def check(after: Cfg, to_do: bool) -> None:
-        backends = backends_read(family, after, host.environment)
-        if parameters["username"] and refuses_passwords(family, backends):
-            raise AirflowError(
-                "username and password are given to prove the result, and with %s the API takes no passwords. Nothing "
-                "was changed. Add basic_auth to backends, or leave username and password out." % ", ".join(backends)
-            )
-        backend = kerberos_backend(family, backends)
-        if backend or parameters["kerberos"]:
-            from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import check as check_keytab
-
-            check_keytab(host, after, backend if to_do else None, warn)
-
-    verification = verify if parameters["username"] else None
-    return DesiredState(settings, new_backends, verification, for_the_api=True, check=check)
+def _backends(plan: Plan) -> dict[str, Any]:
+    family, environment = plan.host.family, plan.host.environment
+    beats = backends_override(family, environment)
+    return {
+        "before": backends_in_file(family, plan.before),
+        "after": backends_in_file(family, plan.after),
+        "in_force": backends_read(family, plan.after, environment) if plan.ends_current else None,
+        "section": family.section,
+        "option": family.option,
+        "overridden_by": beats.variable if beats else None,
+    }
 
 
 def main() -> None:

@@ -204,7 +204,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     target = target_of(module.params)
-    current = inspect(discover(target), target, module.warn)
+    current = inspect(discover(target), target)
+    for warning in current.unknown:
+        module.warn(warning)
     host, cfg, family = current.host, current.cfg, current.host.family
     beats = backends_override(family, host.environment)
     configured = split_backends(beats.value) if beats else backends_in_file(family, cfg)

@@ -152,11 +152,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, edit, shown
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import (
-    converge,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge, discovered, plan_for
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
     CONVERGE_ARGUMENTS,
     CONVERGE_RULES,
@@ -166,37 +164,22 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.options i
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import all_options
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.options import all_options, options_known_to
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_in_file
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    parameters = {**module.params, "settings": take_options(module, module.params["settings"])}
-    if not parameters["settings"]:
+    sections = take_options(module, module.params["settings"])
+    if not sections:
         raise AirflowError("settings is empty. Name at least one section with an option.")
-    policy, target = change_policy_of(parameters), target_of(parameters)
-    settings: list[Setting] = []
+    policy, target = change_policy_of(module.params), target_of(module.params)
 
-    def desired_for(host: Host) -> DesiredState:
-        settings[:] = all_options(host, parameters["settings"], module.warn)
-
-        def new_backends(cfg: Cfg) -> list[str]:
-            """Also here: the server dies of a backend that cannot be imported."""
-            after = backends_in_file(host.family, edit(cfg, settings))
-            return [path for path in after if path not in backends_in_file(host.family, cfg)]
-
-        return DesiredState(settings, new_backends, verify=None, for_the_api=False)
-
-    change = converge(target, policy, desired_for, module.check_mode, module.backup_local, module.warn)
-    before, after = shown(change.before, change.after, settings)
-    path = change.host.path
-    return {
-        **change.result(),
-        "settings": [_reported(setting, change.before, change.after) for setting in settings],
-        "diff": {"before_header": path, "after_header": path, "before": before, "after": after},
-    }
+    with discovered(target, policy, module.check_mode) as host:
+        settings = all_options(host, options_known_to(host), sections, module.warn)
+        plan = plan_for(host, DesiredState(settings, for_the_api=False), target, policy, module.warn)
+        outcome = converge(plan, module.check_mode, module.backup_local, module.warn)
+    reported = [_reported(setting, plan.before, plan.after) for setting in settings]
+    return {**plan.result(), **outcome.result(), "settings": reported, "diff": plan.diff()}
 
 
 def _reported(setting: Setting, before: Cfg, after: Cfg) -> dict[str, Any]:

@@ -163,7 +163,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
@@ -171,18 +170,18 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.options i
     CONVERGE_RULES,
     HOST_ARGUMENTS,
     Login,
+    Target,
     change_policy_of,
     target_of,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import may_trigger, refused_login
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import base_url
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_read, takes_passwords
+from ansible_collections.fleetops.airflow.plugins.module_utils._users.user import DesiredUser, desired_user_of
 
-_DETAILS = ("roles", "email", "first_name", "last_name")
 _UNCHANGED: dict[str, Any] = {
     "changed": False,
     "created": False,
@@ -197,10 +196,10 @@ _UNCHANGED: dict[str, Any] = {
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    parameters = module.params
-    if not parameters["username"].strip() or set(parameters["username"]) & set(",:"):
-        raise AirflowError("%r is no name of a user." % parameters["username"])
-    target = target_of(parameters)
+    wanted = desired_user_of(module.params)
+    if not wanted.username.strip() or set(wanted.username) & set(",:"):
+        raise AirflowError("%r is no name of a user." % wanted.username)
+    target = target_of(module.params)
     host = discover(target)
     with open(host.real_path, "rb") as file:
         cfg = Cfg.from_bytes(file.read(), host.path)
@@ -208,81 +207,64 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if host.family.token_path and backends == [host.family.backends["simple"]]:
         from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import converge_user as simple
 
-        policy = change_policy_of(parameters)
-        done = simple(target, policy, parameters, module.check_mode, module.backup_local, module.warn)
+        policy = change_policy_of(module.params)
+        done = simple(wanted, target, policy, module.check_mode, module.backup_local, module.warn)
         return {**_UNCHANGED, **done}
     if host.family.token_path and backends != [host.family.backends["fab"]]:
         raise AirflowError(
             "The auth manager of this host is %s, and who its users are is not for Airflow to say." % backends[0]
         )
-    base = target.url or base_url(host.family, cfg, host.arguments, host.environment)
-    return _in_database(module, host, base.rstrip("/"), target.tls, takes_passwords(host.family, backends))
+    login = None
+    if wanted.password and not wanted.absent and takes_passwords(host.family, backends):
+        login = Login(wanted.username, wanted.password)
+    url = (target.url or base_url(host.family, cfg, host.arguments, host.environment)).rstrip("/")
+    return _in_database(module, wanted, login, host, target, url)
 
 
-def _in_database(module: AnsibleModule, host: Host, base: str, tls: Tls, by_password: bool) -> dict[str, Any]:
-    """Up to 2.11 and with the FAB auth manager. ``by_password``: whether the API takes passwords."""
+def _in_database(
+    module: AnsibleModule, wanted: DesiredUser, login: Login | None, host: Host, target: Target, url: str
+) -> dict[str, Any]:
+    """Up to 2.11 and with the FAB auth manager.
+
+    :param login: to be verified at ``url``; None if there is no password, or the API does not take one.
+    """
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
     from ansible_collections.fleetops.airflow.plugins.module_utils._users.database import converge_user
 
-    parameters = module.params
-    absent, login = parameters["state"] == "absent", Login(parameters["username"], parameters["password"])
-    refused: str | None = "no password is given"
-    if not absent and login.password and by_password:
-        details = any(parameters[name] is not None for name in _DETAILS)
-        if details and parameters["trust_login"] and may_trigger(host.family, base, login, tls):
+    rejected: str | None = "no password is given"
+    if login:
+        details = any(value is not None for value in wanted.details.values())
+        if details and module.params["trust_login"] and may_trigger(host.family, url, login, target.tls):
             return {**_UNCHANGED, "login_proved": True}
-        refused = _refused(host, base, login, tls)
-        if not refused and not details:
+        rejected = _rejected(host, url, login, target)
+        if not rejected and not details:
             return {**_UNCHANGED, "login_proved": True}
 
     if module.check_mode:
-        user = converge_user(host, parameters, apply=False)
+        change = converge_user(host, wanted, apply=False)
     else:
-        with locked(host.real_path, timeout=2 * parameters["health_timeout"]), uninterrupted():
-            user = converge_user(host, parameters, apply=True)
-    changed = user["existed"] if absent else not user["existed"] or user["password_changed"] or user["changed"] != []
-    if changed and module.check_mode:
-        refused = "check mode"
-    elif not absent and login.password and by_password and (changed or refused):
-        refused = _refused(host, base, login, tls)
-        if refused:
-            module.warn("User %s is as the task says, but %s" % (login.username, refused))
+        with locked(host.real_path, timeout=2 * module.params["health_timeout"]), uninterrupted():
+            change = converge_user(host, wanted, apply=True)
+    if change.changes and module.check_mode:
+        rejected = "check mode"
+    elif login and (change.changes or rejected):
+        rejected = _rejected(host, url, login, target)
+        if rejected:
+            module.warn("User %s is as the task says, but %s" % (wanted.username, rejected))
     return {
         **_UNCHANGED,
-        "changed": changed,
-        "created": not absent and not user["existed"],
-        "removed": absent and user["existed"],
-        "password_changed": user["password_changed"],
-        "details_changed": user["changed"],
-        "login_proved": not absent and not refused,
-        "diff": _diff(parameters, user),
+        **change.result(),
+        "changed": change.changes,
+        "login_proved": not wanted.absent and not rejected,
     }
 
 
-def _refused(host: Host, base: str, login: Login, tls: Tls) -> str | None:
-    """Why the API refuses the login, or gives no answer that tells. None if it accepts it."""
+def _rejected(host: Host, url: str, login: Login, target: Target) -> str | None:
+    """Why the API rejects the login, or gives no answer that tells. None if it accepts it."""
     try:
-        return refused_login(host.family, base, login, tls)
+        return refused_login(host.family, url, login, target.tls)
     except AirflowError as error:
         return str(error)
-
-
-def _diff(parameters: dict[str, Any], user: dict[str, Any]) -> dict[str, str]:
-    before, after = user["before"], user["after"]
-    if user["existed"]:
-        before = {**before, "password": HIDDEN}
-    if parameters["state"] == "present":
-        after = {**after, "password": HIDDEN + " (new)" * (user["password_changed"] or not user["existed"])}
-
-    def text(state: dict[str, Any]) -> str:
-        return "".join("%s: %s\n" % (name, _words(state[name])) for name in sorted(state))
-
-    header = "user %s" % parameters["username"]
-    return {"before_header": header, "after_header": header, "before": text(before), "after": text(after)}
-
-
-def _words(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def main() -> None:

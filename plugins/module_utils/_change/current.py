@@ -33,7 +33,12 @@ class CurrentState(NamedTuple):
     healths: list[Callable[[], health.Health]]  # their answers to a question that has been sent already
     url: str  # base URL, without a slash at its end
     restart_reason: str | None  # why the running server does not do what the file says
-    is_known: bool  # whether that could be determined
+    unknown: tuple[str, ...] = ()  # why that could not be determined, if so
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it could be determined that the running server does what the file says, or does not."""
+        return not self.unknown
 
     @property
     def is_current(self) -> bool:
@@ -41,7 +46,7 @@ class CurrentState(NamedTuple):
         return self.is_known and self.restart_reason is None and self.host.server is not None
 
 
-def inspect(host: Host, target: Target, warn: Callable[[str], None]) -> CurrentState:
+def inspect(host: Host, target: Target) -> CurrentState:
     """Look at the file and at the running server, without starting a program.
 
     :raises AirflowError: if the file cannot be read, or another server answers where this host's should.
@@ -53,9 +58,7 @@ def inspect(host: Host, target: Target, warn: Callable[[str], None]) -> CurrentS
     url = _url(host, cfg, target)
     unknown: list[str] = []
     reason = _restart_reason(host, url, unknown.append)
-    for why in unknown:
-        warn(why)
-    return CurrentState(host, data, cfg, addresses, healths, url, reason, not unknown)
+    return CurrentState(host, data, cfg, addresses, healths, url, reason, tuple(unknown))
 
 
 def _url(host: Host, cfg: Cfg, target: Target) -> str:

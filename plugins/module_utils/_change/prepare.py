@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be so before anything is changed: Airflow can load the new backends, and somebody can restart the server.
+"""Make the checks of a plan, before anything is written: that Airflow can load new backends, that it can be restarted.
 
-Imported only where something is changed.
+Imported only if there is a check or a change.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, is_secret_name
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, addresses_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Target
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, is_secret_name
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
+
+if TYPE_CHECKING:
+    from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
 
 # Airflow itself comes first: it puts its plugins folder on sys.path.
 _IMPORT_CHECK = """
@@ -39,21 +34,44 @@ for name in names:
 """
 
 
-def check_imports(host: Host, desired: DesiredState, cfg: Cfg, warn: Callable[[str], None]) -> None:
+def prepare(plan: Plan, warn: Callable[[str], None]) -> Restart | None:
+    """Make the checks, and get ready for the restart if there is to be one.
+
+    :raises AirflowError: if one does not hold. Nothing is changed.
+    """
+    host, checks = plan.host, plan.checks
+    if checks.bystanders:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import bystander_error
+
+        raise bystander_error(plan.target.services, host)
+    if checks.keytab:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import check as check_keytab
+
+        check_keytab(host, plan.after, checks.keytab_backend, warn)
+    if checks.imports:
+        _check_imports(plan, warn)
+    if checks.services:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
+
+        managers_of(plan.target.services, host)  # raises if a service does not exist, or is another one
+    return _restart(plan) if plan.restart else None
+
+
+def _check_imports(plan: Plan, warn: Callable[[str], None]) -> None:
     """Have Airflow's own interpreter import the backends, as the server's user and in its environment.
 
     :raises AirflowError: if one cannot be imported: with it the server would not start.
     """
-    names = desired.imports(cfg)
-    if not names:
-        return
+    host, names = plan.host, plan.checks.imports
     if not host.interpreter:
         warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
         return
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
+
     done = run_python(host, ["-c", _IMPORT_CHECK, host.family.kind, *names])
     if done.status != 0:
         said = done.last_line
-        for secret in _secrets(host, cfg, desired.settings):
+        for secret in _secrets(plan):
             said = said.replace(secret, HIDDEN)
         raise AirflowError(
             "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
@@ -62,11 +80,12 @@ def check_imports(host: Host, desired: DesiredState, cfg: Cfg, warn: Callable[[s
         )
 
 
-def restarter_of(
-    current: CurrentState, after: Cfg, desired: DesiredState, target: Target, policy: ChangePolicy, reason: str
-) -> Restart:
+def _restart(plan: Plan) -> Restart:
     """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
-    host = current.host
+    from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
+    from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
+
+    host, current = plan.host, plan.current
     for address, ask in zip(current.addresses, current.healths):
         health = ask()
         if health.state == "foreign":
@@ -74,32 +93,31 @@ def restarter_of(
                 "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
                 % (address.health_url, host.version, health.detail)
             )
-    managers = managers_of(target.services, host)
+    managers = managers_of(plan.target.services, host)
     if not managers:
         raise AirflowError(
             "A restart is needed (%s), and how the server is restarted is not known: neither supervisord nor a unit of "
             "systemd runs it, and neither service nor restart_command is given. Nothing was changed. Name one of them, "
-            "or set restart to never and restart it in a handler." % reason
+            "or set restart to never and restart it in a handler." % plan.restart_reason
         )
-    new = addresses_of(host, after, target)
     return Restart(
         managers=managers,
         servers=host.servers,
         home=host.home,
         cfg_path=host.real_path,
-        new=new,
+        new=plan.addresses,
         old=current.addresses,
-        timeout=policy.health_timeout,
-        tls=target.tls,
-        settings=desired.settings,
-        verify=functools.partial(desired.verify, new[0].base_url) if desired.verify and new else None,
-        secrets=_secrets(host, current.cfg, desired.settings),
+        timeout=plan.policy.health_timeout,
+        tls=plan.target.tls,
+        settings=plan.settings,
+        secrets=_secrets(plan),
     )
 
 
-def _secrets(host: Host, cfg: Cfg, settings: list[Setting]) -> list[str]:
+def _secrets(plan: Plan) -> list[str]:
     """Values of the file and of the server's environment that a log may not carry into a play, longest first."""
-    values = [(option.name, option.value) for option in cfg.options()] + list(host.environment.items())
+    options = [(option.name, option.value) for option in plan.before.options()]
+    values = options + list(plan.host.environment.items())
     found = {value for name, value in values if is_secret_name(name) and len(value) >= 4}
-    found.update(setting.value for setting in settings if setting.secret and setting.value)
+    found.update(setting.value for setting in plan.settings if setting.secret and setting.value)
     return sorted(found, key=len, reverse=True)

@@ -7,9 +7,9 @@ import contextlib
 import os
 import signal
 import time
-from typing import Callable
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, validate_overrides
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
@@ -29,18 +29,19 @@ _STEADY = 5  # seconds after which a service that nobody can ask counts as start
 _LOG_EXCERPT = 3000  # characters of its log that a failed server is quoted with
 
 
-class Restart:
+class Restart(Step):
     """One restart of some services, and the wait until new, healthy servers answer.
 
-    The first call is for the changed file, a second one for the old file that has been put back.
+    To do it is for the changed file, to undo it is the same again for the old file.
 
     :param managers: the services, restarted in their order.
     :param new: where the servers of the API are with the changed file, and ``old`` where they were: the change may move
         them. Both empty where none of the services is one.
     :param settings: what the new server has to read in the file: its environment may be another one than before.
-    :param verify: a last check with the healthy server; raises AirflowError if it fails.
     :param secrets: values that must not appear when the server's log is quoted.
     """
+
+    restarts = True
 
     def __init__(
         self,
@@ -53,7 +54,6 @@ class Restart:
         timeout: float,
         tls: health.Tls,
         settings: list[Setting],
-        verify: Callable[[], None] | None,
         secrets: list[str],
     ) -> None:
         self._managers = managers
@@ -63,34 +63,36 @@ class Restart:
         self._timeout = timeout
         self._tls = tls
         self._settings = settings
-        self._verify = verify
         self._secrets = secrets
-        self._calls = 0
         self._outputs = {path for server in servers for path in proc.regular_outputs(server.process.pid)}
 
-    def __call__(self) -> None:
-        """:raises AirflowError: with the server's last words, if there is no new and healthy server in time."""
+    def do(self) -> None:
+        """:raises AirflowError: with the end of the server's log, if there is no new and healthy server in time."""
+        self._validate_overrides(self._restart(self._timeout))
+
+    def undo(self) -> None:
+        """:raises AirflowError: as ``do``. What overrides the old file did so before."""
+        self._addresses, self._others = self._others, self._addresses
+        # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
+        self._restart(max(self._timeout, _RECOVERY))
+
+    def _restart(self, timeout: float) -> float:
+        """Restart, and wait for health for so many seconds. When it began."""
         for manager in self._managers:
             self._outputs.update(manager.outputs())
         for name in ("out", "err", "log"):  # where `airflow webserver -D` writes
             self._outputs.add(os.path.join(self._home, "airflow-webserver." + name))
         sizes = {path: os.path.getsize(path) if os.path.isfile(path) else 0 for path in self._outputs}
-        self._calls += 1
-        if self._calls == 2:
-            self._addresses, self._others = self._others, self._addresses
         begun = time.time()
         try:
             self._stop_and_start()
             for address in self._addresses:
-                self._await_health(address, begun)
+                self._await_health(address, begun, timeout)
             if len(self._managers) > len(self._addresses):
                 self._await_steadiness(begun)
         except AirflowError as error:
             raise AirflowError("%s %s" % (error, self._log_excerpt(sizes))) from None
-        if self._calls == 1:  # nobody said that the environment and the login are good for the old file as well
-            self._validate_overrides(begun)
-            if self._verify:
-                self._verify()
+        return begun
 
     def _stop_and_start(self) -> None:
         old = self._serving()
@@ -140,13 +142,11 @@ class Restart:
                     % (port, unrelated[0].pid, " ".join(unrelated[0].arguments[:2]))
                 )
 
-    def _await_health(self, address: Address, begun: float) -> None:
+    def _await_health(self, address: Address, begun: float, timeout: float) -> None:
         def objection() -> str | None:
             old = _older_than(address.port, begun)
             return "still served by pid %d, which is older than the restart" % old.pid if old else None
 
-        # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
-        timeout = self._timeout if self._calls == 1 else max(self._timeout, _RECOVERY)
         await_healthy(address.health_url, timeout, self._tls, objection, self._validate_running)
 
     def _validate_overrides(self, begun: float) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Change a file wholly or not at all."""
+"""Do some steps wholly or not at all, and replace a file so."""
 
 from __future__ import annotations
 
@@ -7,49 +7,92 @@ import errno
 import os
 import shutil
 import tempfile
-from typing import Callable
+from typing import Callable, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _LEFTOVER_PREFIX = ".%s.fleetops-"
 
 
-def change(
-    path: str, old: bytes, new: bytes, take_effect: Callable[[], None], rollback: bool, backup: Callable[[], None]
-) -> None:
-    """Write ``new`` to ``path`` and let it ``take_effect``; where that fails, write ``old`` back and repeat it.
+class Step:
+    """One step of a transaction, which knows its undo."""
 
-    :param old: what the file holds now, read under the same lock.
-    :param backup: called before the first write.
-    :raises AirflowError: with ``rolled_back`` telling whether the old state is there again.
+    restarts = False  # whether it lets the server read the files as they are
+    changed: str | None = None  # the file that holds a change of this step, for a sentence
+
+    def do(self) -> None:
+        """:raises AirflowError: if that fails."""
+
+    def undo(self) -> None:
+        """Have it as it was before ``do``, which may have failed.
+
+        :raises AirflowError: if that fails.
+        """
+
+
+class Replacement(Step):
+    """A file with new content.
+
+    :param old: what it holds now, read under the same lock.
+    :param backup: called with the path before the file is written; returns the path of the copy.
     """
-    if old != new:
-        backup()
-        replace_file(path, new)
+
+    def __init__(self, path: str, old: bytes, new: bytes, backup: Callable[[str], str] | None) -> None:
+        self._path, self._old, self._new = path, old, new
+        self._backup = backup
+        self.backup_file: str | None = None
+
+    def do(self) -> None:
+        if self._backup:
+            self.backup_file = self._backup(self._path)
+        replace_file(self._path, self._new)
+        self.changed = self._path
+
+    def undo(self) -> None:
+        if self.changed:
+            replace_file(self._path, self._old)
+
+
+def transact(steps: Sequence[Step], rollback: bool) -> None:
+    """Do the steps in their order. If one fails, undo all that were begun.
+
+    :param rollback: whether a changed file is to be as before if the server does not run with it.
+    :raises AirflowError: of the step that failed. If the server was restarted, it has ``rolled_back``.
+    """
+    begun: list[Step] = []
     try:
-        take_effect()
+        for step in steps:
+            begun.append(step)
+            step.do()
     except AirflowError as error:
-        if old == new:
-            raise AirflowError(str(error), rolled_back=False, **error.details) from None
-        if not rollback:
-            raise AirflowError(
-                "%s %s keeps the change, because rollback is off." % (error, path), rolled_back=False, **error.details
-            ) from None
-        replace_file(path, old)
-        try:
-            take_effect()
-        except AirflowError as second:
-            raise AirflowError(
-                "%s %s has been put back as it was, but the server did not recover with it either: %s "
-                "SOMEBODY HAS TO LOOK AT THIS HOST." % (error, path, second),
-                rolled_back=False,
-                **error.details,
-            ) from None
-        raise AirflowError(
-            "%s %s has been put back as it was, and the server runs with it again." % (error, path),
-            rolled_back=True,
-            **error.details,
-        ) from None
+        raise _failure(error, begun, rollback) from None
+
+
+def _failure(error: AirflowError, begun: list[Step], rollback: bool) -> AirflowError:
+    """Undo what was begun; the error that reports how that went."""
+    restarts = [step for step in begun if step.restarts]
+    details = {"rolled_back": False, **error.details} if restarts else error.details
+    changed = next((step.changed for step in begun if step.changed), None)
+    if changed and not rollback:
+        return AirflowError("%s %s keeps the change, because rollback is off." % (error, changed), **details)
+    for step in begun:
+        if not step.restarts:
+            step.undo()
+    if not changed:
+        return AirflowError(str(error), **details)
+    try:
+        for step in restarts:  # now that the old files are there again, for the server to read
+            step.undo()
+    except AirflowError as second:
+        return AirflowError(
+            "%s %s has been put back as it was, but the server did not recover with it either: %s "
+            "SOMEBODY HAS TO LOOK AT THIS HOST." % (error, changed, second),
+            **details,
+        )
+    return AirflowError(
+        "%s %s has been put back as it was, and the server runs with it again." % (error, changed),
+        **{**details, "rolled_back": True},
+    )
 
 
 def replace_file(path: str, data: bytes) -> None:

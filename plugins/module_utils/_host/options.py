@@ -15,17 +15,17 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.known_optio
 )
 
 
-def section_options(host: Host, section: str, options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Setting]:
+def section_options(
+    host: Host, known: KnownOptions | None, section: str, options: Mapping[str, Any], warn: Callable[[str], None]
+) -> list[Setting]:
     """Options of one section, all of which the release has to know.
 
+    :param known: what options_known_to gave.
     :raises AirflowError: if it does not know one, or one is an option of the module.
     """
-    if not options:
-        return []
     for option in options:
         if (section, option) in [(host.family.section, name) for name in (host.family.option, *host.family.superseded)]:
             raise AirflowError("options has %s, which is what backends is for. Leave it out of options." % option)
-    known = options_known_to(host)
     if known is None:
         warn(
             "Whether Airflow %s knows %s was not checked: it is not installed here."
@@ -41,13 +41,15 @@ def section_options(host: Host, section: str, options: Mapping[str, Any], warn: 
     return [setting_of(section, str(option), value, known) for option, value in options.items()]
 
 
-def all_options(host: Host, sections: Mapping[str, Any], warn: Callable[[str], None]) -> list[Setting]:
+def all_options(
+    host: Host, known: KnownOptions | None, sections: Mapping[str, Any], warn: Callable[[str], None]
+) -> list[Setting]:
     """Options of any sections. Those that the release does not know in a section of its own are warned of.
 
+    :param known: what options_known_to gave.
     :param sections: section -> option -> value; None for an option that shall not be in the file.
     :raises AirflowError: if a value is none that an option can have.
     """
-    known = options_known_to(host)
     settings = []
     for section, options in sections.items():
         if not isinstance(options, Mapping) or not options:

@@ -49,11 +49,10 @@ def managers_of(choice: ServiceChoice, host: Host) -> list[Manager]:
     return managers
 
 
-def validate_bystanders(choice: ServiceChoice, host: Host) -> None:
-    """:raises AirflowError: if servers read this file, and the task names only services that are none of them."""
-    if host.bystanders and not host.servers and not choice.restart_command:
-        first = host.bystanders[0]
-        raise _is_another(first, service_of(first, "auto"), choice.names)
+def bystander_error(choice: ServiceChoice, host: Host) -> AirflowError:
+    """For servers that read this file, and a task that names only services that are none of them."""
+    first = host.bystanders[0]
+    return _is_another(first, service_of(first, "auto"), choice.names)
 
 
 def _is_another(server: Server, actual: Service | None, services: tuple[str, ...]) -> AirflowError:

@@ -9,6 +9,7 @@ from typing import Any
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._users.user import DesiredUser, UserChange
 
 _MARK = "fleetops.airflow: "
 
@@ -198,23 +199,22 @@ print("\n" + request["mark"] + json.dumps(answer))
 """
 
 
-def converge_user(host: Host, parameters: dict[str, Any], apply: bool) -> dict[str, Any]:
+def converge_user(host: Host, wanted: DesiredUser, apply: bool) -> UserChange:
     """Make a user what the task says; without ``apply`` only look.
 
-    :param parameters: the options of airflow_user.
-    :returns: ``existed``, ``before`` and ``after`` (roles, email, first_name and last_name, as far as the release has
-        them), ``changed`` (which of these differed) and ``password_changed``.
+    Finding and changing are one run: to start Airflow takes seconds.
+
     :raises AirflowError: if Airflow cannot or will not.
     """
-    username = parameters["username"]
+    username = wanted.username
     request = {
         "mark": _MARK,
         "apply": apply,
-        "state": parameters["state"],
+        "state": "absent" if wanted.absent else "present",
         "username": username,
-        "password": parameters["password"],
-        "update_password": parameters["update_password"] == "always",
-        "wanted": {name: parameters[name] for name in ("roles", "email", "first_name", "last_name")},
+        "password": wanted.password,
+        "update_password": not wanted.keep_password,
+        "wanted": wanted.details,
         "for_new": {
             "roles": ["User"],
             "email": username + "@localhost",
@@ -225,7 +225,7 @@ def converge_user(host: Host, parameters: dict[str, Any], apply: bool) -> dict[s
     done = run_python(host, ["-c", _PROGRAM], stdin=json.dumps(request))
     answers = [line[len(_MARK) :] for line in done.output.splitlines() if line.startswith(_MARK)]
     if done.status != 0 or not answers:
-        last = done.last_line.replace(parameters["password"] or "\0", "********")
+        last = done.last_line.replace(wanted.password or "\0", "********")
         raise AirflowError(
             "Airflow %s could not look after user %s (status %d): %s" % (host.version, username, done.status, last)
         )
@@ -234,4 +234,10 @@ def converge_user(host: Host, parameters: dict[str, Any], apply: bool) -> dict[s
         raise AirflowError(
             "User %s of Airflow %s: %s. Nothing was changed." % (username, host.version, reported["refused"])
         )
-    return reported
+    return UserChange(
+        username=username,
+        before=reported["before"] if reported["existed"] else None,
+        after=None if wanted.absent else reported["after"],
+        details_changed=reported["changed"],
+        password_differs=reported["password_changed"] or not reported["existed"],
+    )

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, NamedTuple
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, variable_name
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Target
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge, discovered, plan_for
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Login, Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step, replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
+from ansible_collections.fleetops.airflow.plugins.module_utils._users.user import DesiredUser, UserChange
 
 ROLES = ("viewer", "user", "op", "admin")
 _SECTION = "core"
@@ -30,116 +29,125 @@ _DEFAULT = "admin:admin"
 _GENERATED = "simple_auth_manager_passwords.json.generated"
 
 
+class UserFound(NamedTuple):
+    """The two files, as far as they are about one user."""
+
+    users: dict[str, str]  # name -> role, of all users
+    password: str | None
+    passwords_path: str
+
+
+class UserPlan(NamedTuple):
+    """What the two files are going to hold. None: nothing about this user."""
+
+    username: str
+    found: UserFound
+    role: str | None
+    password: str | None
+
+    @property
+    def users(self) -> dict[str, str]:
+        """Name -> role, of all users."""
+        users = {name: role for name, role in self.found.users.items() if name != self.username or self.role}
+        if self.role:
+            users[self.username] = self.role
+        return users
+
+    @property
+    def password_changes(self) -> bool:
+        return self.password != self.found.password
+
+    @property
+    def change(self) -> UserChange:
+        old = self.found.users.get(self.username)
+        return UserChange(
+            username=self.username,
+            before=None if old is None else {"roles": old},
+            after=None if self.role is None else {"roles": self.role},
+            details_changed=["roles"] if old and self.role and old != self.role else [],
+            password_differs=self.password_changes,
+        )
+
+
+class PasswordStep(Step):
+    """The password in its file, before the restart: for a name without one the server would make one up."""
+
+    def __init__(self, plan: UserPlan, host: Host) -> None:
+        self._plan, self._host = plan, host
+        self._done = False
+
+    def do(self) -> None:
+        self._write(self._plan.password)
+        self._done = True
+
+    def undo(self) -> None:
+        if self._done:
+            self._write(self._plan.found.password)
+
+    def _write(self, password: str | None) -> None:
+        write_password(self._plan.found.passwords_path, self._plan.username, password, os.stat(self._host.real_path))
+
+
 def converge_user(
+    wanted: DesiredUser,
     target: Target,
     policy: ChangePolicy,
-    parameters: dict[str, Any],
     check_mode: bool,
     backup: Callable[[str], str],
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """Make a user what the task says, with a restart of the server where it needs one.
 
-    :param parameters: the options of airflow_user.
     :param backup: and ``warn``: as for ``converge`` of _change.
     :returns: what airflow_user returns.
     :raises AirflowError: if it cannot be; everything is as it was then.
     """
-    plans: list[_Plan] = []
-
-    def desired_for(host: Host) -> DesiredState:
-        plans[:] = [_Plan(host, target, parameters)]
-        if not check_mode:
-            plans[0].write()
-        return plans[0].desired(check_mode)
-
-    try:
-        change = converge(target, policy, desired_for, check_mode, backup, warn)
-    except AirflowError:
-        for plan in plans if not check_mode else []:
-            with locked(plan.host.real_path, timeout=policy.health_timeout):
-                plan.take_back()
-        raise
-    plan = plans[0]
+    with discovered(target, policy, check_mode) as host:
+        user = plan_user(find_user(host, wanted.username), wanted)
+        settings = [users_setting(user.users)] if user.users != user.found.users else []
+        login = Login(wanted.username, wanted.password) if wanted.password and user.role else None
+        if check_mode and user.password_changes:
+            login = None  # the server does not know it yet
+        plan = plan_for(host, DesiredState(settings, for_the_api=True, login=login), target, policy, warn)
+        first = [PasswordStep(user, host)] if user.password_changes and not check_mode else []
+        outcome = converge(plan, check_mode, backup, warn, first)
+    about_the_server = {**plan.result(), **outcome.result()}
     return {
-        **{name: value for name, value in change.result().items() if name.startswith(("restart", "backup", "rolled"))},
-        "changed": change.changed or plan.password_changes,
-        "created": plan.role is not None and plan.before is None,
-        "removed": plan.role is None and plan.before is not None,
-        "password_changed": plan.password_changes and plan.before is not None and plan.role is not None,
-        "details_changed": ["roles"] if plan.before and plan.role and plan.before != plan.role else [],
-        "login_proved": plan.verified,
-        "diff": plan.diff(),
+        **{name: value for name, value in about_the_server.items() if name.startswith(("restart", "backup", "rolled"))},
+        **user.change.result(),
+        "changed": plan.changes or user.password_changes,
+        "login_proved": outcome.verified_login,
     }
 
 
-class _Plan:
-    """What is to become of one user in the two files."""
+def find_user(host: Host, username: str) -> UserFound:
+    """:raises AirflowError: if one of the files cannot be read."""
+    with open(host.real_path, "rb") as file:
+        cfg = Cfg.from_bytes(file.read(), host.path)
+    path = passwords_path(cfg, host.environment, host.home)
+    return UserFound(users_of(cfg), read_passwords(path).get(username), path)
 
-    def __init__(self, host: Host, target: Target, parameters: dict[str, Any]) -> None:
-        """:raises AirflowError: if the manager has no such role, or the user cannot be what the task says."""
-        self.host, self.username = host, parameters["username"]
-        with open(host.real_path, "rb") as file:
-            cfg = Cfg.from_bytes(file.read(), host.path)
-        self.users = users_of(cfg)
-        self.path = passwords_path(cfg, host.environment, host.home)
-        self.old_password = read_passwords(self.path).get(self.username)
-        self.before = self.users.get(self.username)
-        self.role: str | None = None
-        self.password: str | None = None
-        self.verified = False
-        self._tls = target.tls
-        self._login = parameters["password"]
-        if parameters["state"] == "present":
-            self._wish(parameters)
-        self.password_changes = self.password != self.old_password
 
-    def _wish(self, parameters: dict[str, Any]) -> None:
-        role, _colon, teams = (self.before or "").partition(":")
-        wanted = role_of(parameters["roles"]) or role or "user"
-        # Airflow reads a role in any case, so another one is no reason to restart.
-        self.role = self.before if wanted == role.lower() else wanted + (":" + teams if teams else "")
-        self.password = self._login or self.old_password
-        if not self.password:
-            raise AirflowError(
-                "User %s has no password yet, and without one none can be made. Nothing was changed." % self.username
-            )
-        other = self.before is not None and self.old_password not in (None, self.password)
-        if other and parameters["update_password"] == "on_create":
-            raise AirflowError(
-                "User %s exists, has another password, and update_password is on_create. Nothing was changed."
-                % self.username
-            )
-
-    def write(self) -> None:
-        """Before the restart: for a name without a password the server would make one up."""
-        if self.password_changes:
-            write_password(self.path, self.username, self.password, os.stat(self.host.real_path))
-
-    def take_back(self) -> None:
-        if self.password_changes:
-            write_password(self.path, self.username, self.old_password, os.stat(self.host.real_path))
-
-    def desired(self, check_mode: bool) -> DesiredState:
-        users = {name: role for name, role in self.users.items() if name != self.username or self.role}
-        if self.role:
-            users[self.username] = self.role
-        settings = [users_setting(users)] if users != self.users else []
-        verifiable = self._login and self.role and not (check_mode and self.password_changes)
-        return DesiredState(settings, lambda _cfg: [], self._verify if verifiable else None, for_the_api=True)
-
-    def _verify(self, url: str) -> None:
-        refused = refused_login(self.host.family, url, (self.username, self._login), self._tls)
-        if refused:
-            raise AirflowError("The server is healthy, but %s" % refused)
-        self.verified = True
-
-    def diff(self) -> dict[str, str]:
-        password = HIDDEN + " (new)" * self.password_changes
-        before = "" if self.before is None else "password: %s\nroles: %s\n" % (HIDDEN, self.before)
-        after = "" if self.role is None else "password: %s\nroles: %s\n" % (password, self.role)
-        header = "user %s" % self.username
-        return {"before_header": header, "after_header": header, "before": before, "after": after}
+def plan_user(found: UserFound, wanted: DesiredUser) -> UserPlan:
+    """Pure. :raises AirflowError: if the manager has no such role, or the user cannot be what the task says."""
+    if wanted.absent:
+        return UserPlan(wanted.username, found, role=None, password=None)
+    before = found.users.get(wanted.username)
+    old_role, _colon, teams = (before or "").partition(":")
+    role = role_of(wanted.roles) or old_role or "user"
+    password = wanted.password or found.password
+    if not password:
+        raise AirflowError(
+            "User %s has no password yet, and without one none can be made. Nothing was changed." % wanted.username
+        )
+    if before is not None and found.password not in (None, password) and wanted.keep_password:
+        raise AirflowError(
+            "User %s exists, has another password, and update_password is on_create. Nothing was changed."
+            % wanted.username
+        )
+    if before is None or role != old_role.lower():  # Airflow reads a role in any case: another is no reason to restart
+        before = role + (":" + teams if teams else "")
+    return UserPlan(wanted.username, found, role=before, password=password)
 
 
 def role_of(roles: list[str] | None) -> str | None:

@@ -24,10 +24,10 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.edit import apply_edits
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import ChangeResult, converge
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge, discovered, plan_for
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import change_policy_of, target_of
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Checks, DesiredState, Plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
@@ -113,7 +113,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
-def run(home: Path, backends: list[str], **options: Any) -> ChangeResult:
+def run(home: Path, backends: list[str], **options: Any) -> Plan:
     """What the module does, in this process."""
     parameters: dict[str, Any] = {
         "path": None,
@@ -133,9 +133,13 @@ def run(home: Path, backends: list[str], **options: Any) -> ChangeResult:
         **options,
     }
     settings = [backends_setting(family_of(VERSION), VERSION, backends)]
-    desired = DesiredState(settings, lambda _cfg: [], None, for_the_api=True)
+    desired = DesiredState(settings, for_the_api=True)
     policy, target = change_policy_of(parameters), target_of(parameters)
-    return converge(target, policy, lambda _host: desired, False, lambda path: path, lambda _text: None)
+    with discovered(target, policy, check_mode=False) as host:
+        plan = plan_for(host, desired, target, policy, lambda _text: None)
+        plan = plan._replace(checks=Checks())  # the stand-in has no backends that could be imported
+        converge(plan, False, lambda path: path, lambda _text: None)
+    return plan
 
 
 def test_a_whole_transaction_that_is_killed(home: Path) -> None:
@@ -143,7 +147,7 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
     cfg = home / "airflow.cfg"
     texts = {}
     for backends in (OLD, NEW):
-        assert run(home, backends).changed
+        assert run(home, backends).changes
         texts[tuple(backends)] = cfg.read_text()
     begun = time.monotonic()
     run(home, OLD)
@@ -159,10 +163,10 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
         assert text in (texts[tuple(wanted)], texts[tuple(other)])
         found["new" if text == texts[tuple(wanted)] else "old"] += 1
         change = run(home, wanted)
-        found["restarted again"] += change.restarted
+        found["restarted again"] += change.restart
         assert cfg.read_text() == texts[tuple(wanted)]
         again = run(home, wanted)
-        assert (again.changed, again.is_current) == (False, True)
+        assert (again.changes, again.ends_current) == (False, True)
         port = Cfg(text).get("webserver", "web_server_port")
         assert health.ask_health(f"http://127.0.0.1:{port}/health", 5).state == "healthy"
         wanted, other = other, wanted
@@ -298,6 +302,6 @@ def test_a_link_stays_a_link(home: Path) -> None:
     real.mkdir()
     (home / "airflow.cfg").rename(real / "real.cfg")
     (home / "airflow.cfg").symlink_to(real / "real.cfg")
-    assert run(home, NEW).changed
+    assert run(home, NEW).changes
     assert os.readlink(home / "airflow.cfg") == str(real / "real.cfg")
     assert "basic_auth" in (real / "real.cfg").read_text()

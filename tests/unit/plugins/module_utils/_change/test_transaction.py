@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import change, replace_file
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import (
+    Replacement,
+    Step,
+    replace_file,
+    transact,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 
@@ -22,8 +27,25 @@ def cfg(tmp_path: Path) -> Path:
     return path
 
 
-def nothing() -> None:
-    pass
+class Reading(Step):
+    """What lets a server read the file; it fails as it is told to."""
+
+    restarts = True
+
+    def __init__(self, cfg: Path, fails_with: tuple[bytes, ...] = ()) -> None:
+        self.cfg, self.fails_with = cfg, fails_with
+        self.read: list[bytes] = []
+
+    def do(self) -> None:
+        self.read.append(self.cfg.read_bytes())
+        if self.read[-1] in self.fails_with:
+            raise AirflowError("no.", clue=1)
+
+    undo = do
+
+
+def replacement(cfg: Path) -> Replacement:
+    return Replacement(str(cfg), b"old", b"new", backup=None)
 
 
 def test_a_replaced_file_keeps_its_mode_and_leaves_nothing(cfg: Path) -> None:
@@ -61,47 +83,95 @@ def test_a_failing_disk_changes_nothing(cfg: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_change_that_takes_effect(cfg: Path) -> None:
-    seen = []
-    change(str(cfg), b"old", b"new", lambda: seen.append(cfg.read_bytes()), rollback=True, backup=nothing)
-    assert seen == [b"new"]
+    reading = Reading(cfg)
+    transact([replacement(cfg), reading], rollback=True)
+    assert reading.read == [b"new"]
     assert cfg.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(
-    ("rollback", "recovers", "content", "rolled_back", "message"),
+    ("rollback", "fails_with", "content", "rolled_back", "message"),
     [
-        (True, True, b"old", True, "no. .* has been put back as it was, and the server runs with it again"),
+        (True, (b"new",), b"old", True, "no. .* has been put back as it was, and the server runs with it again"),
         (
             True,
-            False,
+            (b"new", b"old"),
             b"old",
             False,
             "no. .* put back as it was, but the server did not recover .* SOMEBODY HAS TO",
         ),
-        (False, True, b"new", False, "no. .* keeps the change, because rollback is off"),
+        (False, (b"new",), b"new", False, "no. .* keeps the change, because rollback is off"),
     ],
 )
 def test_a_change_that_does_not(
-    cfg: Path, rollback: bool, recovers: bool, content: bytes, rolled_back: bool, message: str
+    cfg: Path, rollback: bool, fails_with: tuple[bytes, ...], content: bytes, rolled_back: bool, message: str
 ) -> None:
-    def take_effect() -> None:
-        if cfg.read_bytes() == b"new" or not recovers:
-            raise AirflowError("no.", clue=1)
-
     with pytest.raises(AirflowError, match=message) as error:
-        change(str(cfg), b"old", b"new", take_effect, rollback=rollback, backup=nothing)
+        transact([replacement(cfg), Reading(cfg, fails_with)], rollback)
     assert error.value.details == {"rolled_back": rolled_back, "clue": 1}
     assert cfg.read_bytes() == content
 
 
 def test_a_restart_without_a_change_is_tried_once(cfg: Path) -> None:
-    tried = []
-
-    def fail() -> None:
-        tried.append(1)
-        raise AirflowError("no.")
-
+    reading = Reading(cfg, fails_with=(b"old",))
     with pytest.raises(AirflowError, match=r"^no\.$") as error:
-        change(str(cfg), b"old", b"old", fail, rollback=True, backup=fail)
-    assert tried == [1]
-    assert error.value.details == {"rolled_back": False}
+        transact([reading], rollback=True)
+    assert reading.read == [b"old"]
+    assert error.value.details == {"rolled_back": False, "clue": 1}
+
+
+class Noted(Step):
+    """A step that only says when it is done and undone."""
+
+    def __init__(self, notes: list[str], name: str, fails: bool = False) -> None:
+        self.notes, self.name, self.fails = notes, name, fails
+
+    def do(self) -> None:
+        self.notes.append("do " + self.name)
+        if self.fails:
+            raise AirflowError(self.name + " failed.")
+
+    def undo(self) -> None:
+        self.notes.append("undo " + self.name)
+
+
+def test_files_are_as_before_when_the_server_reads_them_again(cfg: Path) -> None:
+    notes: list[str] = []
+    reading = Reading(cfg)
+    steps: list[Step] = [Noted(notes, "password"), replacement(cfg), reading, Noted(notes, "check", fails=True)]
+    with pytest.raises(AirflowError, match=r"^check failed\. .* the server runs with it again\.$") as error:
+        transact(steps, rollback=True)
+    assert notes == ["do password", "do check", "undo password", "undo check"]
+    assert reading.read == [b"new", b"old"]
+    assert error.value.details == {"rolled_back": True}
+
+
+@pytest.mark.parametrize("rollback", [True, False])
+def test_steps_before_a_file_that_cannot_be_replaced_are_undone(tmp_path: Path, rollback: bool) -> None:
+    notes: list[str] = []
+    steps: list[Step] = [Noted(notes, "password"), replacement(tmp_path / "missing"), Noted(notes, "never")]
+    with pytest.raises(AirflowError, match="cannot be replaced") as error:
+        transact(steps, rollback)
+    assert notes == ["do password", "undo password"]
+    assert error.value.details == {}
+
+
+def test_without_rollback_all_steps_of_a_change_stay(cfg: Path) -> None:
+    notes: list[str] = []
+    with pytest.raises(AirflowError, match="keeps the change"):
+        transact([Noted(notes, "password"), replacement(cfg), Reading(cfg, (b"new",))], rollback=False)
+    assert notes == ["do password"]
+    assert cfg.read_bytes() == b"new"
+
+
+def test_a_backup_is_made_before_the_change(cfg: Path) -> None:
+    saved: list[tuple[str, bytes]] = []
+
+    def backup(path: str) -> str:
+        saved.append((path, cfg.read_bytes()))
+        return path + ".backup"
+
+    step = Replacement(str(cfg), b"old", b"new", backup)
+    transact([step], rollback=True)
+    assert saved == [(str(cfg), b"old")]
+    assert step.backup_file == str(cfg) + ".backup"
