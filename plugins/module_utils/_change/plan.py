@@ -136,7 +136,7 @@ def plan(current: CurrentState, desired: DesiredState, target: Target, policy: C
         restart_reason=reason,
         addresses=addresses,
         checks=checks,
-        verification=_verification(current, desired, target, policy, addresses, edits, restart),
+        verification=_verification(current, desired, target, policy, addresses, restart),
         warnings=[
             "%s keeps its old configuration: it is not among the services that are restarted." % str(server)
             for server in (host.bystanders if restart and not checks.bystanders else [])
@@ -150,15 +150,16 @@ def _checks(
     host, named = current.host, target.services.names
     changes = restart or after is not current.cfg
     kerberos = kerberos_backend(host.family, backends)
+    keytab = kerberos is not None or any(setting.section == KERBEROS for setting in desired.settings)
+    keytab = keytab and desired.for_the_api
     old = backends_in_file(host.family, current.cfg)
     return Checks(
         bystanders=desired.for_the_api
         and bool(host.bystanders)
         and not host.servers
         and not target.services.restart_command,
-        keytab=desired.for_the_api
-        and (kerberos is not None or any(setting.section == KERBEROS for setting in desired.settings)),
-        keytab_backend=kerberos if changes else None,
+        keytab=keytab,
+        keytab_backend=kerberos if keytab and changes else None,
         imports=tuple(path for path in backends_in_file(host.family, after) if path not in old) if changes else (),
         services=not restart and host.server is not None and bool(named) and not host.service_names & set(named),
     )
@@ -170,13 +171,12 @@ def _verification(
     target: Target,
     policy: ChangePolicy,
     addresses: list[Address],
-    edits: bool,
     restart: bool,
 ) -> Verification:
     """That nothing has to be changed is not enough: a run that was killed may have left a server that cannot start."""
     if restart:
         return Verification(login=desired.login, url=addresses[0].base_url) if addresses else Verification()
-    if edits or policy.restart == "never":
+    if policy.restart == "never":
         return Verification()
     return Verification(
         health=bool(target.url or current.host.servers),

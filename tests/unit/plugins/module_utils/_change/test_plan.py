@@ -153,6 +153,11 @@ def test_a_keytab_is_checked_in_every_run(text: str, checks: Checks) -> None:
     assert planned(text, backends("kerberos_auth", "session")).checks == checks
 
 
+def test_airflow_config_leaves_keytabs_alone() -> None:
+    desired = DesiredState([Setting("api", "auth_backends", KERBEROS)], for_the_api=False)
+    assert planned(desired=desired).checks == Checks(imports=(KERBEROS,))
+
+
 def test_a_keytab_is_checked_if_it_is_set_without_its_backend() -> None:
     settings = [Setting("kerberos", "keytab", "/etc/airflow.keytab")]
     assert planned(desired=DesiredState(settings, for_the_api=True)).checks == Checks(keytab=True)
@@ -172,6 +177,8 @@ def test_servers_that_the_task_does_not_name() -> None:
     only_scheduler = host(servers=[], bystanders=[server()], service=SCHEDULER)
     change = planned(target=named, on=only_scheduler)
     assert (change.checks.bystanders, change.warnings) == (True, [])
+    by_command = Target(services=ServiceChoice(restart_command="restart"))
+    assert not planned(target=by_command, on=only_scheduler).checks.bystanders
     change = planned(desired=backends("basic_auth", for_the_api=False), target=named, on=only_scheduler)
     assert not change.checks.bystanders
     (warning,) = change.warnings
