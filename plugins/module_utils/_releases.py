@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping, NamedTuple
+from typing import Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Override, Setting, override
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 SECTION = "api"
 KERBEROS = "kerberos"
@@ -49,7 +50,7 @@ _WEBSERVER_ADDRESS = {
 }
 
 
-class VersionFamily(NamedTuple):
+class VersionFamily(Record):
     """A range of Airflow versions that configure and serve their REST API alike.
 
     What authenticates its callers stands in ``[section] option``: backends, or from 3.0 on one auth manager.

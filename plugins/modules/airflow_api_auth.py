@@ -235,7 +235,7 @@ backup_file:
   sample: /opt/airflow/airflow.cfg.4711.2026-01-31@12:00:00~
 """
 
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
@@ -254,6 +254,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import warnings_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module, take_options
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     KERBEROS,
     SECTION,
@@ -266,7 +267,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 )
 
 
-class AuthOptions(NamedTuple):
+class AuthOptions(Record):
     """What a task says about the API's authentication. A version has a place for some of it."""
 
     backends: list[str] | None = None

@@ -21,9 +21,12 @@ NAMESPACE = "ansible_collections.fleetops.airflow.plugins.module_utils"
 # What uses the packages, and is itself used by none of them.
 ENTRY_POINTS = [*(ROOT / "plugins/modules").glob("*.py"), *(ROOT / "extensions").rglob("*.py")]
 
-# Package or single file -> what it uses. All may use _errors.
+# What all may use.
+COMMON = {"_errors", "_record"}
+# Package or single file -> what it uses beside COMMON.
 USES = {
     "_errors": "",
+    "_record": "",
     "_compile_once": "",
     # the host
     "_cfg": "",
@@ -114,7 +117,7 @@ def floor_of(package: str, uses: dict[str, set[str]]) -> int:
 
 
 def test_packages_use_what_the_table_allows() -> None:
-    found = {package: " ".join(sorted(used - {"_errors"})) for package, used in between_packages(imports()).items()}
+    found = {package: " ".join(sorted(used - COMMON)) for package, used in between_packages(imports()).items()}
     assert found == {package: " ".join(sorted(used.split())) for package, used in USES.items()}
 
 
@@ -122,11 +125,11 @@ def test_picture_in_contributing_shows_the_imports() -> None:
     (picture,) = re.findall(r"(?s)```mermaid\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text())
     arrows = drawn(picture)
     modules = arrows.pop("modules")
-    packages = {package: used - {"_errors"} for package, used in between_packages(imports()).items()}
+    packages = {package: used - COMMON for package, used in between_packages(imports()).items()}
     assert arrows == {package: used for package, used in packages.items() if used}
     assert modules <= {package_of(name) for path in ENTRY_POINTS for name in imported(path.read_text(), set(FILES))}
     # Modules use nearly all of them: drawn is what no other package uses, at least.
-    assert set(packages) == modules.union(*arrows.values()) | {"_errors", "_compile_once"}
+    assert set(packages) == modules.union(*arrows.values()) | COMMON | {"_compile_once"}
 
 
 def test_unit_tests_mirror_the_packages() -> None:

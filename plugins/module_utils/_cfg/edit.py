@@ -10,14 +10,15 @@ from __future__ import annotations
 import configparser
 import io
 import re
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import COMMENT, OPTION, Cfg, CfgError, Option
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 _LOOKS_LIKE_OPTION = r"\w+\s*[=:]"
 
 
-class _Line(NamedTuple):
+class _Line(Record):
     raw: str
     indent: str
     content: str  # stripped; "" for a blank line and for a comment

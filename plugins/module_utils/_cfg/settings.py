@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, Mapping, NamedTuple
+from typing import Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 HIDDEN = "********"
 
@@ -22,7 +23,7 @@ def _equal(one: str, other: str) -> bool:
     return one == other
 
 
-class Setting(NamedTuple):
+class Setting(Record):
     """One option as a task wants it in the file.
 
     :param value: None where the option shall not be in the file.
@@ -44,7 +45,7 @@ class Setting(NamedTuple):
         return "[%s] %s" % (self.section, self.option)
 
 
-class Override(NamedTuple):
+class Override(Record):
     """A variable of the server's environment that beats the file. ``value`` None: what a command or a backend says."""
 
     variable: str

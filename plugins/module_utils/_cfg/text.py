@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import io
 import re
-from typing import NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 DEFAULT_SECTION = "DEFAULT"
 
@@ -25,7 +25,7 @@ class CfgError(AirflowError):
     """The text is nothing that Airflow could read, or nothing that can be edited without a guess."""
 
 
-class Option(NamedTuple):
+class Option(Record):
     """One option where it stands: line indexes count from 0, ``end`` is behind the last line of its value."""
 
     section: str

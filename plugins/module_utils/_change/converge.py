@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import inspect
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
@@ -13,6 +13,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.options i
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState, Plan, plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import verify
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # What only a change needs is imported where there is one: a run without one is to cost little.
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """What carrying out a plan did beside what the plan says."""
 
     backup_file: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import Target
@@ -21,9 +21,10 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     to_iso_utc,
     unrelated_listeners,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 
-class CurrentState(NamedTuple):
+class CurrentState(Record):
     """The file and the running server, before anything is done."""
 
     host: Host

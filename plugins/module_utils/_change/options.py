@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls, check_url
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import ServiceChoice
 
 # What doc_fragments/host.py documents.
@@ -43,7 +44,7 @@ CONVERGE_RULES: dict[str, Any] = {
 }
 
 
-class Target(NamedTuple):
+class Target(Record):
     """Which airflow.cfg, server and version of this host a task means. None: not given."""
 
     path: str | None = None
@@ -55,7 +56,7 @@ class Target(NamedTuple):
     services: ServiceChoice = ServiceChoice()
 
 
-class ChangePolicy(NamedTuple):
+class ChangePolicy(Record):
     """How a task restarts the server, and what happens to its change if the server does not become healthy."""
 
     restart: str = "when_needed"  # or never, always
@@ -64,7 +65,7 @@ class ChangePolicy(NamedTuple):
     backup: bool = False  # whether to keep a copy of the file
 
 
-class Login(NamedTuple):
+class Login(Record):
     """A username and a password that the server has to accept."""
 
     username: str

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import (
     Setting,
@@ -17,6 +17,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.options i
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Address
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     KERBEROS,
     backends_in_file,
@@ -26,7 +27,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 )
 
 
-class DesiredState(NamedTuple):
+class DesiredState(Record):
     """What a task wants of airflow.cfg and of the server."""
 
     settings: list[Setting]
@@ -34,7 +35,7 @@ class DesiredState(NamedTuple):
     login: Login | None = None  # has to be accepted by the server in the end
 
 
-class Checks(NamedTuple):
+class Checks(Record):
     """What must hold before anything is written, in check mode too. ``prepare`` makes the checks, in this order."""
 
     bystanders: bool = False  # fails: servers read the file, and the task names only services that are not theirs
@@ -44,7 +45,7 @@ class Checks(NamedTuple):
     services: bool = False  # the named services exist, and run the server
 
 
-class Verification(NamedTuple):
+class Verification(Record):
     """What the server has to show in the end, or if there is nothing to do."""
 
     health: bool = False  # a restart waits for health by itself
@@ -52,7 +53,7 @@ class Verification(NamedTuple):
     url: str = ""  # where the login is tried
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """What a task is going to do, or in check mode would do."""
 
     target: Target

@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterator
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 if TYPE_CHECKING:
     import pwd
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _TIMEOUT = 180  # seconds; a command of Airflow takes 2 to 4 s, and several times that on a host under load
 
 
-class Done(NamedTuple):
+class Done(Record):
     status: int
     output: str  # standard output and standard error
 

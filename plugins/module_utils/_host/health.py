@@ -7,10 +7,11 @@ A host's Python often has no ``requests``, and importing it costs more than the 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 if TYPE_CHECKING:
     import socket
@@ -19,7 +20,7 @@ TIMEOUT = 10.0  # seconds for each wait on a server that is asked for its health
 _MOST_BYTES = 1 << 20
 
 
-class Tls(NamedTuple):
+class Tls(Record):
     """How a server's certificate is checked: not at all, against the system's authorities, or against a file's."""
 
     validate: bool = True
@@ -29,7 +30,7 @@ class Tls(NamedTuple):
 VERIFIED = Tls()
 
 
-class Answer(NamedTuple):
+class Answer(Record):
     status: int
     content_type: str
     body: bytes
@@ -40,7 +41,7 @@ class Unreachable(AirflowError):
     """There was no whole answer; the message says what came instead."""
 
 
-class Health(NamedTuple):
+class Health(Record):
     """``state`` is one of healthy, unhealthy (Airflow says so), down (no answer yet) and foreign (not Airflow)."""
 
     state: str

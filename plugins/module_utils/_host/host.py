@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import VersionFamily
 
 
-class ServiceDefinition(NamedTuple):
+class ServiceDefinition(Record):
     """What a service says of itself, for when it does not run. Empty where that is not known."""
 
     name: str  # for a sentence
@@ -18,7 +17,7 @@ class ServiceDefinition(NamedTuple):
     user: str | None
 
 
-class Host(NamedTuple):
+class Host(Record):
     path: str  # airflow.cfg as the user knows it
     real_path: str  # the same without symbolic links: what is replaced
     home: str

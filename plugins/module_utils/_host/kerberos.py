@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, override
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
@@ -17,6 +17,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.keytab import entries, principals
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import webserver_config_value
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import KERBEROS
 
 _SERVICE = "airflow"
@@ -34,7 +35,7 @@ print("host name", backend.getfqdn())
 """
 
 
-class Keytab(NamedTuple):
+class Keytab(Record):
     """``name`` as it is configured, perhaps with its kind in front; ``source`` is environment, file or default."""
 
     name: str

@@ -7,13 +7,14 @@ The format is the one that MIT Kerberos documents (``Keytab file format``), vers
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 _VERSION = b"\x05\x02"
 _ESCAPES = str.maketrans({"\\": "\\\\", "/": "\\/", "@": "\\@"})
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """One key: ``principal`` as klist writes it, ``kvno``, which is the key's version, and its type's number."""
 
     principal: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 # The file is YAML, which Python's standard library cannot read. Its layout has been one of two, always with these
 # indentations: a list of names (1.10 to 2.5) or mappings (2.6 on).
@@ -15,7 +16,7 @@ _SENSITIVE = re.compile(r" {6}sensitive: true$")
 _RELATIVE = os.path.join("airflow", "config_templates", "config.yml")
 
 
-class KnownOptions(NamedTuple):
+class KnownOptions(Record):
     options: dict[str, set[str]]  # section -> names
     sensitive: set[tuple[str, str]]  # (section, name)
 

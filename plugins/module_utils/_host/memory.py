@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 import re
 import struct
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 _PAGE = 0x1000
 _C_LIBRARY = re.compile(r"/(libc\.so\.6|libc-2\.\d+\.so|libc\.so|ld-musl-[^/]*)$")
@@ -20,7 +22,7 @@ _MOST_VARIABLES = 10000
 _MOST_BYTES = 1 << 17  # of one variable; the kernel's own limit
 
 
-class _Mapping(NamedTuple):
+class _Mapping(Record):
     start: int
     offset: int
     path: str

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.sockets import listening
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 
-class Process(NamedTuple):
+class Process(Record):
     """One process. ``started`` in seconds since the epoch, exact to the kernel's tick of 0.01 s."""
 
     pid: int

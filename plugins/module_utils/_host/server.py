@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import Callable, Mapping, NamedTuple
+from typing import Callable, Mapping
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
@@ -18,6 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.installatio
     interpreter_behind,
     interpreter_of,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, VersionFamily
 
 _TITLE = re.compile(r"airflow api_server -- host:(\S*) port:(\d+)\s*$")
@@ -25,7 +26,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CLOCK_TICK = 0.02  # a process's start time is known to the tick below it
 
 
-class Server(NamedTuple):
+class Server(Record):
     """A running ``airflow webserver`` or ``airflow api-server``: the parent, not its workers.
 
     ``process.arguments`` are those of its command line. Airflow 3 overwrites them with a title that has host and port.
@@ -175,7 +176,7 @@ def await_healthy(
         time.sleep(0.1 if state == "down" else 0.3)  # to be refused a connection costs the host next to nothing
 
 
-class Address(NamedTuple):
+class Address(Record):
     """Where a server of the API is asked."""
 
     base_url: str

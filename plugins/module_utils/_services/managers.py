@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import tempfile
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 _MOST_OUTPUT = 4000
 
@@ -44,7 +45,7 @@ class Manager(Protocol):
         """What the service said since ``start``, where the manager keeps that itself."""
 
 
-class Ended(NamedTuple):
+class Ended(Record):
     status: int
     output: str  # its end, standard output and standard error
 

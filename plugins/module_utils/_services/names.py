@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping, NamedTuple
+from typing import Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 _UNIT = ".service"
 
 
-class ServiceChoice(NamedTuple):
+class ServiceChoice(Record):
     """What a task says of the services that run Airflow."""
 
     names: tuple[str, ...] = ()

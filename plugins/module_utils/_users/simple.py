@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
@@ -19,6 +19,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step, replace_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._users.user import DesiredUser, UserChange
 
 ROLES = ("viewer", "user", "op", "admin")
@@ -29,7 +30,7 @@ _DEFAULT = "admin:admin"
 _GENERATED = "simple_auth_manager_passwords.json.generated"
 
 
-class UserFound(NamedTuple):
+class UserFound(Record):
     """The two files, as far as they are about one user."""
 
     users: dict[str, str]  # name -> role, of all users
@@ -37,7 +38,7 @@ class UserFound(NamedTuple):
     passwords_path: str
 
 
-class UserPlan(NamedTuple):
+class UserPlan(Record):
     """What the two files are going to hold. None: nothing about this user."""
 
     username: str

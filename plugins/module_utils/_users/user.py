@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 DETAILS = ("roles", "email", "first_name", "last_name")
 
 
-class DesiredUser(NamedTuple):
+class DesiredUser(Record):
     """What a task wants of a user. None: not given."""
 
     username: str
@@ -27,7 +28,7 @@ class DesiredUser(NamedTuple):
         return {name: getattr(self, name) for name in DETAILS}
 
 
-class UserChange(NamedTuple):
+class UserChange(Record):
     """What changes about a user, or in check mode would change."""
 
     username: str
