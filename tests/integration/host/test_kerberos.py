@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.keytab import entries
 from testbed import releases
-from testbed.instance import Airflow
+from testbed.instance import Airflow, free_port
 from testbed.kdc import REALM, Kdc
 from testbed.runner import Ansible, ModuleResult
 from testbed.running import running
@@ -185,6 +185,7 @@ def test_the_servers_user_has_to_be_able_to_read_it(
         "backends": BACKENDS,
         "kerberos": {"keytab": str(keytab)},
         "restart": "never",
+        "url": f"http://127.0.0.1:{free_port()}",  # at the default port there might be another Airflow
     }
     done = ansible.module(API_AUTH, args)
     assert re.search(f"{keytab} cannot be read by the user nobody, as whom the server runs", done.msg), done.output
