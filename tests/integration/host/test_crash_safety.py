@@ -35,6 +35,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 from testbed.instance import free_port
 from testbed.running import CHECKOUT
 
+pytestmark = pytest.mark.story
 KILLS = 200
 VERSION = "2.11.2"
 OLD, NEW = ["session"], ["basic_auth", "session"]

@@ -13,6 +13,7 @@ import pytest
 from testbed.running import CHECKOUT
 from testbed.shell import Shell
 
+pytestmark = pytest.mark.story
 # Modules fail on these hosts at once, since they have no Airflow; that is far enough to see that they are asked.
 LOCAL = "ansible_connection=local ansible_python_interpreter={python}"
 INVENTORY = f"""\
