@@ -27,8 +27,9 @@ def airflow_as_it_was(server: Airflow) -> Iterator[Airflow]:
     pristine = server.cfg.read_bytes()
     yield server
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(gunicorn(server), signal.SIGTERM)
-        server.wait_until(lambda: not server.pid_file.exists(), "gunicorn is gone")
+        master = gunicorn(server)
+        os.kill(master, signal.SIGTERM)
+        server.wait_until(lambda: not processes.alive(master), "gunicorn has ended")
     server.cfg.write_bytes(pristine)
     server.restart_webserver()
 
@@ -111,7 +112,7 @@ def test_hup_leaves_gunicorn_behind_and_its_pid_file_keeps_the_next_from_startin
     airflow.wait_until(lambda: f"Already running on PID {master}" in log.read_text(), "the next one gives up")
     airflow.supervisor.stop(airflow.server_program)
     os.kill(master, signal.SIGTERM)
-    airflow.wait_until(lambda: not airflow.healthy(), "gunicorn has ended")
+    airflow.wait_until(lambda: not processes.alive(master), "gunicorn has ended")
     gone = subprocess.Popen(["true"])
     gone.wait()
     airflow.pid_file.write_text(f"{gone.pid}\n")  # of a process that is gone: no obstacle
