@@ -350,7 +350,10 @@ def test_a_dag_that_runs_already_and_a_run_that_is_given_up(case: Case) -> None:
     first = {"dag_id": "slow", "run_id": "in-the-way", "conf": {"seconds": 120}}
     unless = {"dag_id": "slow", "conf": {"seconds": 0}, "unless_running": True}
     given_up = {**first, "wait": True, "wait_timeout": 1, "on_timeout": "fail_run"}
-    begun, check, kept, failed, apply = case.tasks(first, {**unless, "check": True}, unless, given_up, unless)
+    begun, check, kept, failed = case.tasks(first, {**unless, "check": True}, unless, given_up)
+    if case.minor >= (2, 2):  # a scheduler that was at work on the run may call it running once more
+        case.airflow.wait_until(lambda: case.state("slow", "in-the-way") == "failed", "the run has failed", 120)
+    apply = case.one(**unless)
     assert [result["changed"] for result in (begun, check, kept)] == [True, False, False], kept
     assert check["dag_run"]["run_id"] == kept["dag_run"]["run_id"] == "in-the-way"
     assert failed["timed_out"] is True
