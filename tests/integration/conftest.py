@@ -32,7 +32,7 @@ ON_FLEET = ("test_audit", "test_faults", "test_fleet", "test_fleet_users", "test
 
 
 # These begin first: what takes long must not begin last, when the other worker has nothing left to do.
-LONGEST = (*ON_FLEET, "test_airflow_api_auth", "test_fake_webserver", "test_service_managers")
+LONGEST = (*ON_FLEET, "test_config_roundtrip", "test_airflow_api_auth", "test_fake_webserver", "test_service_managers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
