@@ -13,7 +13,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,14 +21,10 @@ from typing import Any
 
 import pytest
 import yaml
-from testbed import releases
-from testbed.errors import MissingPython
-from testbed.installation import Installer, find_uv
-from testbed.instance import Airflow, free_port
+from testbed.instance import Airflow
 from testbed.runner import Ansible
-from testbed.running import CHECKOUT
+from testbed.running import CHECKOUT, running
 from testbed.shell import Recap, Shell, recap
-from testbed.subreaper import reaped
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.story
@@ -45,16 +40,7 @@ def block(language: str, start: str) -> str:
 @pytest.fixture(scope="module", params=["2.11.2", "3.3.2"])
 def fresh(request: pytest.FixtureRequest) -> Iterator[Airflow]:
     """An Airflow as it comes; the tests of one release build on each other, in their order."""
-    installer = Installer(CHECKOUT / ".build/airflow", find_uv(CHECKOUT), print)
-    try:
-        installation = installer.airflow(releases.release(request.param))
-    except MissingPython as error:
-        pytest.skip(str(error))
-    home = Path(tempfile.mkdtemp(prefix="airflow-"))
-    with reaped(home):
-        airflow = Airflow(installation, home, free_port())
-        airflow.prepare()
-        airflow.start()
+    with running(request.param) as airflow:
         yield airflow
 
 
