@@ -35,7 +35,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all unit sanity lint lint-docs build story integration end-to-end test-cores test-matrix test-fleet test-host-faults test-remediation test-network-faults bench system-deps fleet-up fleet-down format changelog lock demo demo-picture demo-down clean
+.PHONY: help venv test test-all unit sanity lint lint-docs build story integration end-to-end test-cores test-matrix test-ways test-fleet test-host-faults test-remediation test-network-faults bench system-deps fleet-up fleet-down format changelog lock demo demo-picture demo-down clean
 
 # What a newcomer wants first; the others by the headings of this file.
 FIRST := demo demo-down test test-all
@@ -98,11 +98,11 @@ test: venv ## what has to pass before every commit (15 minutes on 2 cores); the 
 	@$(PYTHON) tests/tools/run_parts.py "make test" $(WITHOUT_AIRFLOW) story
 
 test-all: venv ## the same and every other test that is not a target of its own (45 minutes on 2 cores)
-	@CFG_EXAMPLES=10000 $(PYTHON) tests/tools/run_parts.py "make test-all" $(WITHOUT_AIRFLOW) integration
+	@CFG_EXAMPLES=10000 SIMULATION_SCHEDULES=100000 $(PYTHON) tests/tools/run_parts.py "make test-all" $(WITHOUT_AIRFLOW) integration
 
 unit: venv ## unit tests, on this Python and on those that managed hosts may have
 	$(BIN)/python -m pytest tests/unit
-	$(if $(CORE),,$(BIN)/python tests/tools/unit_on_hosts.py)
+	$(if $(CORE),,env -u SIMULATION_SCHEDULES $(BIN)/python tests/tools/unit_on_hosts.py)
 
 sanity: venv ## ansible-test sanity, with no ignore entries
 	$(BIN)/python tests/tools/sanity.py
@@ -140,6 +140,10 @@ test-cores: ## unit, sanity and end-to-end on each supported ansible-core (19 mi
 
 test-matrix: venv ## the modules on every Airflow release; writes the tables of docs/compatibility.md (45 minutes)
 	$(BIN)/python tests/tools/matrix.py
+	AIRFLOW_ACCESS=all $(BIN)/python -m pytest --verbose tests/integration/host/test_anonymous_access.py
+
+test-ways: venv system-deps ## install and start Airflow in every way; writes the tables of docs/ways-to-start.md (7 minutes)
+	AIRFLOW_WAYS=write $(BIN)/python -m pytest --verbose tests/integration/host/test_ways_to_start.py
 
 FLEET_TESTS := tests/integration/roles/test_fleet.py tests/integration/roles/test_fleet_users.py
 test-fleet: venv system-deps ## roles and users on hosts of all seven kinds
@@ -152,7 +156,7 @@ test-remediation: venv $(BUILD)/eda/.ready system-deps ## break two Airflows und
 	AIRFLOW_FLEET=airflow-2-11-2,airflow-3-3-2-simple AIRFLOW_REMEDIATION=all \
 	  $(BIN)/python -m pytest --verbose tests/integration/roles/test_remediation.py
 
-test-network-faults: venv ## 500 triggers through a network that fails; writes the table in docs/faults.md (20 minutes)
+test-network-faults: venv ## 500 triggers, and changes of runs, through a network that fails; writes docs/faults.md (1 hour)
 	$(BIN)/python tests/tools/faults.py
 
 $(BUILD)/bench/.ready: tests/requirements/bench.txt $(VENV)/.ready

@@ -41,20 +41,23 @@ options:
       - A shell command that restarts the server and returns when it has been started, for instance
         V(docker restart airflow-webserver). Not together with O(service).
       - It has to stop the server wholly. C(SIGHUP) does not make Airflow 2 read its configuration again.
+      - It has 15 minutes, and is ended then.
     type: str
   health_timeout:
     description:
       - How many seconds the server may take until it is healthy after a restart.
+      - They begin when the service manager has started it. What that takes, such as a migration before the server, is
+        waited for and not interrupted. After a rollback the server gets at least 300 seconds.
       - It has to be healthy as well if there was nothing to change. It gets the same time for that, because somebody
         may have started it a moment ago.
     type: int
     default: 120
   rollback:
-    description: Whether to put the file back and restart again where the server is not healthy with the change.
+    description: Whether to put the old file back and restart again if the server is not healthy with the change.
     type: bool
     default: true
   backup:
-    description: Whether to keep a copy of the file, with its owner and mode, beside it before it is changed.
+    description: Whether to keep the old file, with its owner, mode and times, beside the new one.
     type: bool
     default: false
 """

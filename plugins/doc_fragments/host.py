@@ -14,8 +14,11 @@ options:
   path:
     description:
       - The C(airflow.cfg) that is meant.
-      - If neither this nor O(airflow_home) is given, it is the file that the running server reads, else the one that
-        Airflow would read in the environment of the task.
+      - If neither this nor O(airflow_home) is given, it is the file that the running server reads. If O(service) is
+        given and does not run, it is the file that the service reads by its own user and environment; the task fails
+        if these do not tell. Otherwise it is the file that Airflow would read in the environment of the task.
+      - If the server runs in a container, or in a unit with C(BindPaths=), it is the file on this host that the server
+        sees. The task fails if the server sees another file.
     type: path
     aliases: [config_file]
   airflow_home:
@@ -23,7 +26,7 @@ options:
     type: path
   airflow_version:
     description:
-      - The Airflow release. Normally found from the package beside the interpreter that runs Airflow.
+      - The Airflow version. Normally found from the package that the server has loaded or that its interpreter imports.
     type: str
   airflow_executable:
     description:

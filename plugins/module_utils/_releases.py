@@ -67,12 +67,16 @@ class VersionFamily(Record):
     backends: dict[str, str]  # short name -> module, or class of an auth manager
     lacks: dict[str, str]  # option of a module -> why there is nothing here that it could set
     health_path: str
+    execution_health_path: str | None  # of a server that has only the API that tasks report to
     token_path: str | None  # gives a token for a username and a password; None where requests carry these themselves
     login_path: str  # answers 200 to any user with a role worth the name, and never without a login
     trigger_path: str  # takes a POST that triggers the DAG in the place of %s
     trigger_body: dict[str, None]  # what such a POST has to say at least
     server_command: str  # airflow SERVER_COMMAND starts the server of the API
     address: dict[str, tuple[str, str]]  # where the server's host, port, certificate and base URL are configured
+    former_address: dict[
+        str, tuple[str, str]
+    ]  # the same by the names of earlier versions, which count where those are not set
 
 
 _FAMILY_110 = VersionFamily(
@@ -87,12 +91,14 @@ _FAMILY_110 = VersionFamily(
     backends={**_COMMON_BACKENDS, "basic_auth": "airflow.contrib.auth.backends.password_auth"},
     lacks=_LACKS_BEFORE_3,
     health_path="/health",
+    execution_health_path=None,
     token_path=None,
     login_path="/api/experimental/test",
     trigger_path="/api/experimental/dags/%s/dag_runs",
     trigger_body={},
     server_command="webserver",
     address=_WEBSERVER_ADDRESS,
+    former_address={},
 )
 VERSION_FAMILIES = (
     _FAMILY_110._replace(name="1.10.0 to 1.10.10", since=(1, 10, 0), unset=_BACKEND + "default"),
@@ -109,12 +115,14 @@ VERSION_FAMILIES = (
         backends=_BACKENDS_2,
         lacks=_LACKS_BEFORE_3,
         health_path="/health",
+        execution_health_path=None,
         token_path=None,
         login_path="/api/v1/dags?limit=1",
         trigger_path="/api/v1/dags/%s/dagRuns",
         trigger_body={},
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
+        former_address={},
     ),
     VersionFamily(
         name="2.3 to 2.11",
@@ -128,12 +136,14 @@ VERSION_FAMILIES = (
         backends=_BACKENDS_230,
         lacks=_LACKS_BEFORE_3,
         health_path="/health",
+        execution_health_path=None,
         token_path=None,
         login_path="/api/v1/dags?limit=1",
         trigger_path="/api/v1/dags/%s/dagRuns",
         trigger_body={},
         server_command="webserver",
         address=_WEBSERVER_ADDRESS,
+        former_address={},
     ),
     VersionFamily(
         name="3.x",
@@ -147,12 +157,14 @@ VERSION_FAMILIES = (
         backends=_AUTH_MANAGERS_3,
         lacks=_LACKS_3,
         health_path="/api/v2/monitor/health",
+        execution_health_path="/execution/health",
         token_path="/auth/token",
         login_path="/api/v2/dags?limit=1",
         trigger_path="/api/v2/dags/%s/dagRuns",
         trigger_body={"logical_date": None},
         server_command="api-server",
         address={name: ("api", name) for name in ("host", "port", "ssl_cert", "base_url")},
+        former_address=_WEBSERVER_ADDRESS,
     ),
 )
 
@@ -219,7 +231,7 @@ def authentication(family: VersionFamily, value: str | None = None) -> Setting:
         option=family.option,
         value=value,
         superseded=family.superseded,
-        also_in_environment=family.superseded if family.takes_list else (),
+        former=tuple((family.section, name) for name in family.superseded) if family.takes_list else (),
         same=lambda one, other: same_backends(split_backends(one), split_backends(other)),
     )
 

@@ -15,7 +15,7 @@ description:
   - Up to Airflow 2.11 that is the authentication backends in the C([api]) section. Airflow 3 has an auth manager
     instead, which gives tokens for passwords. One task can say both, for hosts of either kind.
   - It is one transaction. Where the server does not come up healthy with the change, or refuses the login, the file is
-    put back as it was, byte by byte, and the server is restarted with it.
+    put back with its times, and the server is restarted with it.
   - What counts is what the running server does. A file that is right is not enough if the server was started before
     the file was changed, or if an environment variable overrides it.
   - A run without a change starts no program on the host.
@@ -187,7 +187,9 @@ restarted:
   type: bool
   sample: true
 restart_pending:
-  description: Whether the running server still needs a restart, which O(restart=never) did not give it.
+  description:
+    - Whether the running server still needs a restart, which O(restart=never) did not give it. Null if that cannot be
+      determined; a warning says why.
   returned: success
   type: bool
   sample: false
@@ -292,10 +294,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             return _skipped(host, wanted)
         settings = settings_of(host, wanted, names, skip, module.warn)
         plan = plan_for(host, DesiredState(settings, for_the_api=True, login=login), target, policy, module.warn)
-        outcome = converge(plan, module.check_mode, module.backup_local, module.warn)
+        outcome = converge(plan, module.check_mode, module.warn)
     for warning in [*warnings_of(host, plan.after), *warnings_after(plan)]:
         module.warn(warning)
-    return {**plan.result(), **outcome.result(), **_backends(plan), "diff": plan.diff()}
+    return {**plan.result(), **outcome.result(), **_backends(plan, outcome.seen), "diff": plan.diff()}
 
 
 def given(wanted: AuthOptions) -> list[str]:
@@ -378,13 +380,14 @@ def warnings_after(plan: Plan) -> list[str]:
     return found
 
 
-def _backends(plan: Plan) -> dict[str, Any]:
-    family, environment = plan.host.family, plan.host.environment
+def _backends(plan: Plan, seen: bool) -> dict[str, Any]:
+    """:param seen: whether the server that reads the file was seen after a restart."""
+    family, environment = plan.host.family, plan.environment
     beats = backends_override(family, environment)
     return {
         "before": backends_in_file(family, plan.before),
         "after": backends_in_file(family, plan.after),
-        "in_force": backends_read(family, plan.after, environment) if plan.ends_current else None,
+        "in_force": backends_read(family, plan.after, environment) if plan.ends_current and seen else None,
         "section": family.section,
         "option": family.option,
         "overridden_by": beats.variable if beats else None,

@@ -18,6 +18,19 @@ author:
 extends_documentation_fragment:
   - fleetops.airflow.attributes
   - fleetops.airflow.host
+options:
+  service:
+    description:
+      - The service of the server that is meant, where several servers read one C(airflow.cfg). A unit of systemd, or a
+        program or group as C(supervisorctl status) names it.
+      - If several servers read one C(airflow.cfg) and none is named, RV(server) is the first that has the whole API.
+    type: list
+    elements: str
+  service_manager:
+    description: Which service manager knows O(service), if several know the name.
+    type: str
+    choices: [auto, systemd, supervisor, sysvinit]
+    default: auto
 attributes:
   check_mode:
     support: full
@@ -120,8 +133,9 @@ open_to_everybody:
   sample: false
 public_role:
   description:
-    - The role of callers whom nobody has logged in, AUTH_ROLE_PUBLIC of C(webserver_config.py). Empty if it is not set,
-      V(null) if it cannot be told without running that file.
+    - The role of callers whom nobody has logged in, C([fab] auth_role_public) or AUTH_ROLE_PUBLIC of
+      C(webserver_config.py). Empty if it is not set, V(null) if it cannot be determined without running that file, as
+      where it imports everything from another one.
   returned: success
   type: str
   sample: ""
@@ -170,6 +184,11 @@ kerberos:
     source: file
     principals: [airflow/web1.example.com@EXAMPLE.COM]
     problem: null
+several_servers:
+  description: The task failed because several servers of Airflow run on the host and no option selects one.
+  returned: failure for this reason
+  type: bool
+  sample: true
 warnings_found:
   description: Settings that are dangerous or not what they seem, as sentences.
   returned: success
@@ -190,7 +209,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import open_to_everybody
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import to_iso_utc
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import public_role, warnings_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import (
+    of_public_role,
+    public_role,
+    warnings_of,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
     backends_in_file,
@@ -204,7 +227,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     target = target_of(module.params)
-    current = inspect(discover(target), target)
+    current = inspect(discover(target, changes=False), target)
     for warning in current.unknown:
         module.warn(warning)
     host, cfg, family = current.host, current.cfg, current.host.family
@@ -212,7 +235,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     configured = split_backends(beats.value) if beats else backends_in_file(family, cfg)
     effective = backends_read(family, cfg, host.environment)
     in_force = effective if current.is_current else None
-    health = current.healths[0]()
+    health = current.healths[0]() if current.healths else None
     return {
         "changed": False,
         "airflow_version": host.version,
@@ -227,18 +250,20 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "restart_pending": current.restart_reason is not None if current.is_known else None,
         "restart_reason": current.restart_reason,
         "takes_passwords": takes_passwords(family, in_force) if in_force else None,
-        "open_to_everybody": open_to_everybody(family, current.url, target.tls) if health.state == "healthy" else None,
+        "open_to_everybody": open_to_everybody(family, current.url, target.tls)
+        if health and health.state == "healthy"
+        else None,
         "public_role": public_role(host, cfg),
         "server": {
             "pid": host.server.process.pid,
             "started": to_iso_utc(host.server.process.started),
             "url": current.url,
-            "health": health.state,
+            "health": health.state if health else None,
         }
         if host.server
         else None,
         "kerberos": _kerberos(host, cfg) if kerberos_backend(family, effective) else None,
-        "warnings_found": warnings_of(host, cfg),
+        "warnings_found": [*warnings_of(host, cfg), *of_public_role(host, cfg)],
     }
 
 
@@ -259,7 +284,16 @@ def _kerberos(host: Host, cfg: Cfg) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=HOST_ARGUMENTS, supports_check_mode=True)
+    arguments = {
+        **HOST_ARGUMENTS,
+        "service": {"type": "list", "elements": "str"},
+        "service_manager": {
+            "type": "str",
+            "choices": ["auto", "systemd", "supervisor", "sysvinit"],
+            "default": "auto",
+        },
+    }
+    module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     run_module(module, run)
 
 

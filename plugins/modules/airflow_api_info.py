@@ -74,6 +74,14 @@ health:
   returned: success
   type: dict
   sample: {metadatabase: healthy, scheduler: healthy, triggerer: null}
+running_task:
+  description:
+    - If RV(health) reports an unhealthy scheduler, a task that runs at this moment. Empty if no task runs.
+    - The scheduler might be busy with that task, as with SequentialExecutor. A restart would run the task twice.
+    - V(null) if the scheduler is healthy, if this user may not read tasks, and on Airflow 1.10.
+  returned: success
+  type: str
+  sample: load_orders.load
 anonymous:
   description: Whether DAGs can be read without any login. V(null) if that cannot be told.
   returned: success
@@ -107,6 +115,14 @@ dag:
       description: Whether its file cannot be imported at present. V(null) where the release does not tell.
       type: bool
       sample: false
+    is_stale:
+      description: Whether it is known from before and no file has it any more, so that no run of it starts.
+      type: bool
+      sample: false
+    allows_manual_runs:
+      description: Whether the DAG allows runs that are triggered. V(true) before Airflow 3.2, where all do.
+      type: bool
+      sample: true
     may_trigger:
       description:
         - Whether this user may trigger it. V(null) if that cannot be told, as on Airflow 1.10, where whoever may log in
@@ -118,6 +134,10 @@ diagnosis:
   returned: success
   type: dict
   contains:
+    code:
+      description: The cause for programs, one of the list in C(docs/diagnoses.md). Its meaning never changes.
+      type: str
+      sample: basic_auth_not_in_force
     cause:
       description: The cause. If it cannot be known from outside, it says so and lists the candidates in order.
       type: str

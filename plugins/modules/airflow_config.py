@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Sets and removes any options in any sections of C(airflow.cfg), many at once, and restarts what reads them once.
   - It is one transaction, like M(fleetops.airflow.airflow_api_auth). Where the server does not come up healthy with the
-    change, the file is put back as it was, byte by byte, and the services are restarted with it.
+    change, the file is put back with its times, and the services are restarted with it.
   - Every byte outside the options that the task names stays as it is, comments included.
   - A run without a change starts no program on the host.
 author:
@@ -112,7 +112,9 @@ restarted:
   type: bool
   sample: true
 restart_pending:
-  description: Whether the running server still needs a restart, which O(restart=never) did not give it.
+  description:
+    - Whether the running server still needs a restart, which O(restart=never) did not give it. Null if that cannot be
+      determined; a warning says why.
   returned: success
   type: bool
   sample: false
@@ -177,7 +179,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     with discovered(target, policy, module.check_mode) as host:
         settings = all_options(host, options_known_to(host), sections, module.warn)
         plan = plan_for(host, DesiredState(settings, for_the_api=False), target, policy, module.warn)
-        outcome = converge(plan, module.check_mode, module.backup_local, module.warn)
+        outcome = converge(plan, module.check_mode, module.warn)
     reported = [_reported(setting, plan.before, plan.after) for setting in settings]
     return {**plan.result(), **outcome.result(), "settings": reported, "diff": plan.diff()}
 

@@ -80,6 +80,10 @@ diagnosis:
   returned: failure, except for an option that cannot be right
   type: dict
   contains:
+    code:
+      description: The cause for programs, one of the list in C(docs/diagnoses.md). Its meaning never changes.
+      type: str
+      sample: basic_auth_not_in_force
     cause:
       description: The cause. If it cannot be known from outside, it says so and lists the candidates in order.
       type: str

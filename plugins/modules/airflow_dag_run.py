@@ -11,7 +11,12 @@ short_description: Rerun a run of an Airflow DAG or set its state over the REST 
 version_added: 0.1.0
 description:
   - Has a run that has ended run again, all of it or the tasks that failed, or sets its state.
-  - If the network drops the answer, the run is looked at before anything is sent again, so a run is not rerun twice.
+  - A request that Airflow may have carried out is never sent again, so a run is not rerun twice. If the network drops
+    the answer, the run is looked at for a minute. If it does not change by then, the task fails and says that it is not
+    known.
+  - Fails where Airflow would accept the request and never start the run. That is so if the DAG is paused (see
+    O(if_paused)) or has no file any more, and for a run of C(airflow dags backfill) on Airflow 2 or of a cancelled
+    backfill on Airflow 3.
   - For Airflow 2.2 and later. The API of Airflow 1.10 can do neither.
 author:
   - fleetops.airflow contributors (@fleetops)
@@ -40,8 +45,9 @@ options:
   rerun:
     description:
       - Clear tasks of the run, so that the scheduler runs them again.
-      - V(failed_tasks) clears those that failed and those that did not run because of them. What succeeded is not run
-        again.
+      - V(failed_tasks) clears those that failed and those that did not run because of it, also where the run was set to
+        failed by hand. Airflow adds their setups and teardowns (2.7 and later, but not 3.2). What succeeded is not run
+        again. Tasks that were skipped are cleared too, and skipped again where the DAG has it so.
       - V(all_tasks) clears all.
       - Exactly one of O(rerun) and O(state) is needed.
     type: str
@@ -60,10 +66,18 @@ options:
       - That is RV(fleetops.airflow.airflow_dag_run_info#module:dag_runs[].end_date) of the run that is known to have
         failed. If the run has been rerun since, by whomever, it is left as it is.
     type: str
+  if_paused:
+    description:
+      - What to do if the DAG is paused, with O(rerun) and with O(state=queued).
+      - V(fail) fails, V(unpause) unpauses it, V(rerun) lets the run wait until somebody unpauses it.
+    type: str
+    choices: [fail, unpause, rerun]
+    default: fail
   state:
     description:
       - Set the run to this state.
-      - V(success) and V(failed) end it, and those of its tasks that have not ended.
+      - V(success) and V(failed) end it, and those of its tasks that have not ended. On Airflow 3, a teardown that has
+        not ended goes on, and RV(reason) says so.
       - V(queued) has the scheduler look at it again. It clears no task, for which there is O(rerun).
     type: str
     choices: [success, failed, queued]
@@ -161,15 +175,24 @@ tasks:
   elements: str
   sample: [load, report]
 reason:
-  description: Why nothing was done. V(null) if something was.
+  description: Why nothing was done, or why the run is not in that state yet. V(null) otherwise.
   returned: success
   type: str
   sample: the run is running, and is rerun only out of failed
+in_doubt:
+  description: Whether it is not known if the run was changed, or still will be.
+  returned: failure, where it is so
+  type: bool
+  sample: true
 diagnosis:
   description: Why it did not work.
   returned: failure, except for an option that cannot be right
   type: dict
   contains:
+    code:
+      description: The cause for programs, one of the list in C(docs/diagnoses.md). Its meaning never changes.
+      type: str
+      sample: basic_auth_not_in_force
     cause:
       description: The cause. If it cannot be known from outside, it says so and lists the candidates in order.
       type: str
@@ -209,7 +232,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
         what = "could not be looked at afterwards" if change.changed else "was not changed"
         if change.in_doubt:
-            what = "may or may not have been changed (the same task finds out)"
+            what = "may have been changed, or may still be: look at it before it is changed again"
         subject = f"Run {wanted.run_id!r} of DAG {wanted.dag_id!r} at {api.base}"
         raise error(f"{subject} {what}", explain(api, wanted.dag_id, failure), **change.result()) from None
     return change.result()
@@ -229,6 +252,7 @@ def main() -> None:
                 "default": ["failed"],
             },
             "end_date": {"type": "str"},
+            "if_paused": {"type": "str", "choices": ["fail", "unpause", "rerun"], "default": "fail"},
             "state": {"type": "str", "choices": ["success", "failed", "queued"]},
         },
         supports_check_mode=True,

@@ -26,7 +26,9 @@ attributes:
     support: N/A
 options:
   dag_ids:
-    description: The DAGs to list runs of. If not given, all that the user may read.
+    description:
+      - The DAGs to list runs of. If not given, all that the user may read.
+      - The module fails if Airflow has no DAG of a name. Only DAGs without a listed run are looked up.
     type: list
     elements: str
     aliases: [dag_id]
@@ -124,6 +126,10 @@ diagnosis:
   returned: failure, except for an option that cannot be right
   type: dict
   contains:
+    code:
+      description: The cause for programs, one of the list in C(docs/diagnoses.md). Its meaning never changes.
+      type: str
+      sample: basic_auth_not_in_force
     cause:
       description: The cause. If it cannot be known from outside, it says so and lists the candidates in order.
       type: str
@@ -159,10 +165,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     since = parse_timestamp("since", options["since"]) if options["since"] else None
     dag_ids = options["dag_ids"] or []
     api = connect(options)
+    dag_id = dag_ids[0] if dag_ids else "~"
     try:
         runs, total = api.newest_runs(dag_ids, options["states"] or [], since, options["limit"])
+        for dag_id in sorted(set(dag_ids) - {one.dag_id for one in runs}):
+            api.dag(dag_id)  # a name with a typing error would have no runs, for ever
     except CallFailed as failure:
-        raise failed(api, dag_ids[0] if dag_ids else "~", failure, "Runs could not be listed") from None
+        raise failed(api, dag_id, failure, f"Runs of DAG {dag_id!r} could not be listed") from None
     return {"changed": False, "dag_runs": [one._asdict() for one in runs], "total": total}
 
 

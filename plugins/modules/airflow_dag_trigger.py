@@ -27,7 +27,10 @@ attributes:
   check_mode:
     support: full
     details:
-      - Logs in, and fails as a real run would if the DAG is missing or paused, or if the user may not trigger it.
+      - Logs in, and fails as a real run would if the DAG is missing, paused or stale, if it cannot be imported or
+        allows no manual runs, or if the user may not trigger it.
+      - What Airflow validates only in a real request is not seen. That is O(conf) against the params of the DAG, and
+        the pattern that a server may demand of O(run_id).
       - To find out about the permission it sends a request that Airflow refuses for its content, and only after it has
         looked at login and permission. Nothing is created; since release 2.10 Airflow notes the request in its audit
         log. Airflow 1.10 would create a run, so there it is not sent; whoever may log in to that API may trigger.
@@ -122,21 +125,32 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: How many seconds to wait, at least V(1).
+    description:
+      - How many seconds to wait, at least V(1).
+      - Afterwards, five seconds at most are spent to find out why a run has not ended, and with
+        O(on_timeout=fail_run) at most O(timeout) seconds for each run that is set to failed.
     type: float
     default: 3600
   on_timeout:
     description:
       - What to do with a run that has not ended after O(wait_timeout). The task fails in any case.
       - V(leave) leaves it alone, and it goes on.
-      - V(fail_run) sets it to failed, which ends its tasks. Airflow 2.2 or later.
+      - V(fail_run) sets it to failed, which ends its tasks, if this very task has triggered it. Airflow 2.2 or later.
     type: str
     choices: [leave, fail_run]
     default: leave
+  fail_on_failed_tasks:
+    description:
+      - Whether to fail if tasks of the run failed although the run is a success, as with a trigger rule C(all_done) or
+        with a teardown. RV(failed_tasks) lists them in any case.
+      - Fails as well if it cannot be found out whether tasks failed, on Airflow 1.10 before anything is triggered.
+    type: bool
+    default: false
   wait_interval:
     description:
       - The longest pause in seconds between two looks at the run, at least V(1).
-      - The first pause is one second, and they grow to a tenth of the time waited so far.
+      - The first pause is one second. They stay below two in the first minute, and then grow by a fifth of the time
+        beyond that minute.
     type: float
     default: 10
 seealso:
@@ -294,21 +308,44 @@ failed_tasks:
       description: The number of its last try.
       type: int
       sample: 1
+    start_date:
+      description: When that try started. V(null) if it failed before, as where a task cannot reach the API server.
+      type: str
+      sample: "2026-01-31T08:00:01.234567+00:00"
     log:
       description: The last 20 lines of the log of that try, for the first three tasks. V(null) if not fetched.
       type: list
       elements: str
       sample: ["RuntimeError: the disk is full: /data"]
+unfinished_tasks:
+  description:
+    - The task instances that had not ended after O(wait_timeout), of the first 100. RV(diagnosis) says what they wait
+      for.
+  returned: if O(wait_timeout) was over before the run, and they could be asked for
+  type: list
+  elements: dict
+  sample:
+    - task_id: wait_for_file
+      map_index: -1
+      state: deferred
+      pool: default_pool
 timed_out:
   description: Whether O(wait_timeout) was over before the run.
   returned: O(wait=true) without O(runs)
   type: bool
   sample: false
+in_doubt:
+  description:
+    - Whether it is not known if the run was made, or still will be. RV(dag_run) has its id then, and the same task with
+      that O(run_id) finds out, and triggers it only if it was not.
+  returned: where it is so, without O(runs)
+  type: bool
+  sample: true
 outcomes:
   description:
     - What became of each of O(runs), in their order.
     - Each has C(changed), C(failed), C(dag_id), and what a task for that run alone would return, as RV(dag_run),
-      RV(failed_tasks) (of the first 20 runs that fail), RV(timed_out), RV(diagnosis) and C(msg).
+      RV(in_doubt), RV(failed_tasks) (of the first 20 runs that fail), RV(timed_out), RV(diagnosis) and C(msg).
   returned: with O(runs)
   type: list
   elements: dict
@@ -329,6 +366,10 @@ diagnosis:
   returned: failure, except for an option that cannot be right
   type: dict
   contains:
+    code:
+      description: The cause for programs, one of the list in C(docs/diagnoses.md). Its meaning never changes.
+      type: str
+      sample: basic_auth_not_in_force
     cause:
       description: The cause. If it cannot be known from outside, it says so and lists the candidates in order.
       type: str
@@ -392,7 +433,8 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         batch.submit(check_mode)
     if options["wait"] and not check_mode:
         batch.wait()
-    reasons: dict[tuple[str, str, int | None], Diagnosis] = {}
+    # By what failed: one rejection may have ended all runs, and is looked into once.
+    reasons: dict[tuple[str, str, int | None] | int, Diagnosis] = {}
     outcomes = []
     failed = []
     for number, trigger in enumerate(batch.triggers):
@@ -400,9 +442,11 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         if isinstance(error, CallFailed):
             new = trigger.request.new
             key = (new.dag_id, error.method, error.status)
-            if key not in reasons:  # finding out may take requests, and one login more
-                reasons[key] = _why(api, trigger, error)
-            error = _call_failed(api, trigger, reasons[key])
+            if id(error) not in reasons:
+                if key not in reasons:  # finding out may take requests, and one login more
+                    reasons[key] = _why(api, trigger, error)
+                reasons[id(error)] = reasons[key]
+            error = _call_failed(api, trigger, reasons[id(error)])
         outcome = {"failed": error is not None, "dag_id": trigger.request.new.dag_id, **trigger.result()}
         if error is not None:
             outcome.update(error.details, msg=str(error))
@@ -427,12 +471,14 @@ def _why(api: Api, trigger: Trigger, failure: CallFailed) -> Diagnosis:
 def _call_failed(api: Api, trigger: Trigger, why: Diagnosis) -> AirflowError:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
-    return error(f"{_what_failed(trigger)} at {api.base}", why, **trigger.result())
+    return error(f"{_what_failed(trigger, why)} at {api.base}", why, **trigger.result())
 
 
-def _what_failed(trigger: Trigger) -> str:
+def _what_failed(trigger: Trigger, why: Diagnosis) -> str:
     """What a call that failed means for the requested run."""
     new = trigger.request.new
+    if trigger.run is not None and why.code == "run_not_found":
+        return f"Run {trigger.run.run_id!r} of DAG {new.dag_id!r} was there, and was deleted while it was waited for,"
     if trigger.run is not None:
         return f"Run {trigger.run.run_id!r} of DAG {new.dag_id!r} exists, but could not be waited for"
     if trigger.in_doubt:
@@ -467,6 +513,7 @@ def main() -> None:
             "wait": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 3600},
             "on_timeout": {"type": "str", "choices": ["leave", "fail_run"], "default": "leave"},
+            "fail_on_failed_tasks": {"type": "bool", "default": False},
             "wait_interval": {"type": "float", "default": 10},
         },
         supports_check_mode=True,

@@ -32,7 +32,9 @@ options:
     description: What to call the API in RV(problems). If not given, O(url).
     type: str
   dag_ids:
-    description: The DAGs whose runs to look at. If not given, all that the user may read.
+    description:
+      - The DAGs whose runs to look at. If not given, all that the user may read.
+      - One that Airflow does not have is listed as a problem of the type C(dag_not_found).
     type: list
     elements: str
   failed_within:
@@ -82,16 +84,22 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.arguments import API_ARGUMENTS, API_RULES
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import api_options, need_requests, run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Limits
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
+
+_LONGEST = 10 * 366 * 86400  # seconds
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Look, and again where something may be about to mend itself."""
     options = api_options(module)
     connect(options)  # or say what cannot be right
+    for name in ("failed_within", "running_after"):
+        if not 0 <= options[name] <= _LONGEST:
+            raise AirflowError(f"{name} is {options[name]}: it must be a number of seconds from 0 to {_LONGEST}.")
     begin = datetime.now(timezone.utc) - timedelta(seconds=options["failed_within"])
     known = Memory({"since": (begin + MARGIN).isoformat()})
     limits = Limits(queued=0, running=options["running_after"])

@@ -16,6 +16,8 @@ description:
   - A password is tried, and set only if it is wrong. Where the REST API takes passwords, it is tried with a real
     request, else against what the database holds.
   - If the password is good and nothing else is said about the user, no program is started on the host.
+  - Beside single sign-on (C(AUTH_TYPE) of C(webserver_config.py) is C(AUTH_OAUTH), C(AUTH_LDAP) and the like) the user
+    is kept in Airflow's database, whose passwords the API of most versions accepts too. The real request decides.
   - A password goes to Airflow through a pipe. It never stands on a command line, where C(ps) would show it.
   - The simple auth manager reads its users when the server starts. For a new one, another role or a removal the server
     is restarted as M(fleetops.airflow.airflow_api_auth) does it, and everything is put back if it does not come up
@@ -163,7 +165,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import read_cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
     CONVERGE_ARGUMENTS,
@@ -201,14 +203,18 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         raise AirflowError("%r is no name of a user." % wanted.username)
     target = target_of(module.params)
     host = discover(target)
-    with open(host.real_path, "rb") as file:
-        cfg = Cfg.from_bytes(file.read(), host.path)
+    if host.server and host.server.view:
+        raise AirflowError(
+            "The server (%s) keeps its users in files that this task does not see as the server does. Nothing was "
+            "changed. Run the task where the server runs." % str(host.server)
+        )
+    cfg = read_cfg(host)
     backends = backends_read(host.family, cfg, host.environment)
     if host.family.token_path and backends == [host.family.backends["simple"]]:
         from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import converge_user as simple
 
         policy = change_policy_of(module.params)
-        done = simple(wanted, target, policy, module.check_mode, module.backup_local, module.warn)
+        done = simple(wanted, target, policy, module.check_mode, module.warn)
         return {**_UNCHANGED, **done}
     if host.family.token_path and backends != [host.family.backends["fab"]]:
         raise AirflowError(
@@ -251,6 +257,11 @@ def _in_database(
         rejected = _rejected(host, url, login, target)
         if rejected:
             module.warn("User %s is as the task says, but %s" % (wanted.username, rejected))
+    if change.auth_type and wanted.password and rejected:
+        module.warn(
+            "webserver_config.py sets AUTH_TYPE to %s, so people do not log in with passwords of Airflow's database. "
+            "Whether the API accepts them was not verified." % change.auth_type
+        )
     return {
         **_UNCHANGED,
         **change.result(),

@@ -66,10 +66,14 @@ options:
     description: How it ended.
     type: str
   limit:
-    description: With O(step=begin), how often the rule may act on the subject within O(window). No limit if not given.
+    description:
+      - With O(step=begin), how often the rule may act on the subject within O(window). No limit if not given.
+      - V(0) switches the rule off.
     type: int
   window:
-    description: The seconds for which O(limit) is, at most a week.
+    description:
+      - The seconds for which O(limit) is, above 0 and at most 604800 (a week).
+      - If the clock was set back, what lies in the future counts as done now. So a rule stops for O(window) at most.
     type: float
     default: 3600
 seealso:
@@ -93,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 allowed:
-  description: Whether it may be done. V(false) if that was done O(limit) times already.
+  description: Whether it may be done. V(false) if that was done O(limit) times already, or O(limit) is V(0).
   returned: success
   type: bool
   sample: true
@@ -113,8 +117,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.journal import Journal
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.journal import LONGEST_WINDOW, Journal
 
 _ENTRY = ("rule", "subject", "action", "who", "why", "before", "after", "outcome")
 
@@ -129,13 +134,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             journal.write({**entry, "step": options["step"]})
         return {"changed": True, "allowed": True, "reason": None}
     limit, window = options["limit"], options["window"]
+    if not 0 < window <= LONGEST_WINDOW:
+        raise AirflowError(f"window is {window:g}: it must be above 0 and at most {LONGEST_WINDOW:g} seconds (a week).")
+    if limit is not None and limit < 0:
+        raise AirflowError(f"limit is {limit}: it must be 0, which switches the rule off, or more.")
     if module.check_mode:
         count = journal.count(entry["rule"], entry["subject"], window)
         allowed = limit is None or count < limit
     else:
         allowed, count = journal.begin(entry, limit, window)
     reason = None
-    if not allowed:
+    if limit == 0:
+        reason = f"{entry['rule']} is switched off (its limit is 0), and did nothing to {entry['subject']}"
+    elif not allowed:
         reason = f"{entry['rule']} has acted on {entry['subject']} {count} times within {window:g} seconds"
         reason += ", and stops there"
     return {"changed": True, "allowed": allowed, "count": count, "reason": reason}

@@ -162,6 +162,15 @@ WantedBy=multi-user.target
             return self._request(login, ("POST", path, JSON, body)) == 404
         return self._request(("POST", path, {**JSON, **basic(username, password)}, body)) == 404
 
+    def settles(self, username: str, password: str, may_trigger: bool) -> bool:
+        """Whether this login soon may trigger DAGs, or no longer may: FAB caches a user's roles for 30 s."""
+        deadline = time.monotonic() + 45
+        while self.may_trigger(username, password) is not may_trigger:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(2)
+        return True
+
     def _request(self, *requests: tuple[str, str, dict[str, str], object]) -> int:
         words = [(method, self.url + path, headers, body) for method, path, headers, body in requests]
         command = self.bed.inside(sys.executable, "-c", REQUESTS)

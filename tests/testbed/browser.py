@@ -43,12 +43,40 @@ class Browser:
         found: list[dict[str, Any]] = self._post("/se/log", {"type": "browser"})
         return found
 
+    def resize(self, width: int, height: int = 900) -> None:
+        """Show pages as in a window of that many pixels, until `resize` is called again."""
+        self._devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+
+    def emulate(self, medium: str) -> None:
+        """Lay pages out for ``print`` or ``screen``."""
+        self._devtools("Emulation.setEmulatedMedia", media=medium)
+
+    def allow_scripts(self, allowed: bool) -> None:
+        """Whether scripts run in pages that are opened from now on. Those of `run` do in any case."""
+        self._devtools("Emulation.setScriptExecutionDisabled", value=not allowed)
+
+    def click(self, selector: str) -> None:
+        """Click into the middle of an element, as a person does."""
+        (element,) = self._post("/element", {"using": "css selector", "value": selector}).values()
+        self._post(f"/element/{element}/click", {})
+
+    def press(self, key: str) -> None:
+        """Press a key, named as WebDriver does, where the focus is."""
+        strokes = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self._post("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(_call(self._url + "/screenshot")))
 
-    def printed(self) -> bytes:
-        """The page on paper, as a PDF."""
-        return base64.b64decode(self._post("/print", {}))
+    def printed(self, *, landscape: bool = False) -> bytes:
+        """The page on A4 paper, as a PDF."""
+        size = {"paperWidth": 8.27, "paperHeight": 11.69}  # inches
+        return base64.b64decode(self._devtools("Page.printToPDF", landscape=landscape, **size)["data"])
+
+    def _devtools(self, command: str, **parameters: object) -> Any:
+        return self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return _call(self._url + path, body)

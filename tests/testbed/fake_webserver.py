@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from urllib.parse import urlsplit
 
 from setproctitle import setproctitle
 
-HOME = Path(os.environ["AIRFLOW_HOME"])
+HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
 PID_FILE = HOME / "airflow-webserver.pid"
 BACKEND = "airflow.api.auth.backend."
 DEFAULT = BACKEND + "default"
@@ -168,8 +169,20 @@ def on_sigterm(handler: signal.Handlers | Callable[..., None]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
+def be_standalone(options: list[str]) -> NoReturn:
+    """Be `airflow standalone`: start the components, and leave them behind at SIGTERM, as the real one does."""
+    for words in (["webserver", *options], ["triggerer", "pause"]):
+        subprocess.Popen([sys.executable, __file__, *words])
+    while True:
+        signal.pause()
+
+
 def main() -> None:
     command, *options = sys.argv[1:]
+    if command == "standalone":
+        be_standalone(options)
+    if options == ["pause"]:
+        signal.pause()
     if command != "webserver":
         real = os.path.join(os.path.dirname(sys.executable), "airflow")
         os.execv(real, [real, command, *options])

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
 NOT_RUNNING = 70  # supervisor.xmlrpc.Faults
+ROUND = 1.5  # seconds in which supervisord has looked after its programs
 
 
 class Supervisor:
@@ -28,11 +30,22 @@ class Supervisor:
 
     def stop(self, program: str) -> None:
         """End a program, and wait until it has ended. One that does not run stays as it is."""
+        while not self._stopped(program):
+            pass
+
+    def _stopped(self, program: str) -> bool:
+        """Whether it is ended for good: one that has just died is started again in supervisord's next round."""
         try:
-            self._call("stopProcess", program)
+            return bool(self._call("stopProcess", program))
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != NOT_RUNNING:
                 raise
+        if self._state(program) == "EXITED":
+            time.sleep(ROUND)
+        return self._state(program) in ("EXITED", "STOPPED", "FATAL")
+
+    def _state(self, program: str) -> str:
+        return str(self._call("getProcessInfo", program)["statename"])
 
     def update(self) -> None:
         """Read the configuration again, and restart the programs whose part of it has changed."""

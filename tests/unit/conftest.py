@@ -10,6 +10,7 @@ import os
 from typing import Iterator
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils import _errors
 from hypothesis import settings
 from unit.plugins.scripted_server import Server
 
@@ -37,3 +38,9 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> Iterator[None]:
+    yield
+    _errors.secrets.clear()

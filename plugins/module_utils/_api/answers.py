@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -14,15 +15,27 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, Dialect
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy, TransportError
 
-# An error of the server itself may be a database that was locked, but is more often one that stays.
+# Statuses below 500 that a gateway may give to a request that it has passed on. Airflow's own mean what they say.
+_PASSED_ON = frozenset([408, 409, 499])
+# An error of the server itself may be a database that was locked, but is more often one that stays. That of something
+# in front may pass as a 502 does, but Airflow has pages of that kind too.
 _MOST_PAUSES_AT_500 = 2
+_MOST_PAUSES_AT_FOREIGN_500 = 4
+
+
+class Doubt(enum.IntEnum):
+    """Whether a call that failed may have been carried out all the same."""
+
+    NONE = 0  # it was not, and will not be
+    OVER = 1  # perhaps, and a look now tells for good
+    OPEN = 2  # perhaps, or it still will be
 
 
 class CallFailed(Exception):
     """A call of the API that did not do what it was to do.
 
     Either ``answer`` is set or ``trouble``. ``path`` is that of the call, without the base URL, and ``dialect`` what it
-    was meant for.
+    was meant for. ``of`` is the call on whose behalf this one was made.
     """
 
     def __init__(
@@ -32,8 +45,10 @@ class CallFailed(Exception):
         answer: Answer | None = None,
         trouble: TransportError | None = None,
         dialect: Dialect = V1,
+        of: CallFailed | None = None,
     ) -> None:
         super().__init__(f"{method} {path}: {trouble if answer is None else answer.status}")
+        self._of = of
         self.method = method
         self.path = path
         self.answer = answer
@@ -62,13 +77,13 @@ class CallFailed(Exception):
     def missing(self) -> bool:
         """Whether Airflow itself says that there is no such DAG or run: not a wrong path, not something in front."""
         if self.status == 400 and self.dialect is EXPERIMENTAL:
-            return (self.said or "").endswith("not found in DagModel")
+            return self._reason.endswith("not found in DagModel")
         return self.status == 404 and not self.foreign
 
     @property
     def taken(self) -> bool:
         """Whether there is a run already that has the id or the logical date of the requested one."""
-        return self.status == 409 or (self.status == 400 and "already exists" in (self.said or ""))
+        return not self.foreign and (self.status == 409 or (self.status == 400 and "already exists" in self._reason))
 
     @property
     def at_login(self) -> bool:
@@ -76,20 +91,29 @@ class CallFailed(Exception):
         return self.path == TOKEN_PATH
 
     @property
-    def maybe_done(self) -> bool:
-        """Whether the server may have carried the call out all the same."""
+    def doubt(self) -> Doubt:
+        """Whether the call may have been carried out all the same: by who gave the answer, and which."""
+        if self._of is not None:
+            return self._of.doubt
         if self.at_login:
-            return False
+            return Doubt.NONE
         if self.answer is None:
-            return self.trouble is None or not self.trouble.nothing_sent
-        return self.answer.status >= 500
+            return Doubt.NONE if self.trouble is not None and self.trouble.nothing_sent else Doubt.OPEN
+        status = self.answer.status
+        if self.said is not None:
+            return Doubt.OVER if status >= 500 else Doubt.NONE
+        return Doubt.OPEN if status < 300 or status >= 500 or status in _PASSED_ON else Doubt.NONE
+
+    @property
+    def _reason(self) -> str:
+        return self.said or ""
 
     def try_again(self, retry_policy: RetryPolicy) -> bool:
         """Wait, if trying again in a while makes sense; return whether it does."""
         if self.answer is None:
             return (self.trouble is None or self.trouble.passing) and retry_policy.pause()
         if self.answer.status == 500:
-            return retry_policy.pause(most=_MOST_PAUSES_AT_500)
+            return retry_policy.pause(most=_MOST_PAUSES_AT_FOREIGN_500 if self.foreign else _MOST_PAUSES_AT_500)
         return self.answer.passing and retry_policy.pause(self.answer.retry_after)
 
 

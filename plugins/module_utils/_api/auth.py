@@ -30,20 +30,20 @@ class NoLogin:
 class BasicLogin:
     """Username and password with every request, unasked: Airflow's challenge does not tell what it takes.
 
-    In UTF-8, as Airflow reads them; requests itself would encode in Latin-1. Raises AirflowError where
-    the two cannot be sent that way.
+    In UTF-8, as Airflow reads them; requests itself would encode in Latin-1. A request raises AirflowError where the
+    two cannot be sent that way.
     """
 
     def __init__(self, username: str, password: str) -> None:
-        if ":" in username:
-            raise AirflowError(
-                "username holds a colon, and a Basic login cannot carry that: the name would end there. "
-                "Use a user whose name has none."
-            )
         self.username = username
         self._password = password
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if ":" in self.username:
+            raise AirflowError(
+                "username holds a colon, and a Basic login, which Airflow before 3.0 takes, cannot carry that: the "
+                "name would end there. Nothing was sent. Use a user whose name has none."
+            )
         pair = f"{self.username}:{self._password}".encode()
         request.headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
         return request

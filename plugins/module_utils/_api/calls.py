@@ -10,6 +10,7 @@ from typing import Any, Callable, Mapping, TypeVar
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import (
     CallFailed,
+    Doubt,
     is_token_refused,
     json_object,
 )
@@ -21,7 +22,13 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import 
     TokenLogin,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS, V1, Dialect
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, Login, RetryPolicy, TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    Http,
+    Login,
+    RetryPolicy,
+    TransportError,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 
 # A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
@@ -35,7 +42,7 @@ class Caller:
 
     ``anonymous`` is the server without a login, ``http`` with it. Where ``certain`` is false the server may speak
     another generation than ``dialect``: the first answer that is not the API's has it identified, and the call is made
-    again in the words of the generation that is found.
+    again in the words of the generation that is found. ``has_answered``: the API has, in the words of ``dialect``.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class Caller:
         self.logins = logins
         self.retry_policy = retry_policy
         self._certain = certain
+        self.has_answered = False
         self._lock = threading.Lock()
         self._speak(dialect)
 
@@ -71,6 +79,16 @@ class Caller:
                 if not failure.try_again(retry_policy):
                     raise
 
+    def _sent_once(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call that nothing makes unique: repeat it only where it has certainly not been carried out."""
+        retry_policy = self.retry_policy()
+        while True:
+            try:
+                return self._identifying(call)
+            except CallFailed as failure:
+                if failure.doubt is not Doubt.NONE or not failure.try_again(retry_policy):
+                    raise
+
     def _identifying(self, call: Callable[[], _Result]) -> _Result:
         """Make a call once, and once more if the server turns out to speak another generation."""
         try:
@@ -90,7 +108,7 @@ class Caller:
                 try:
                     server = identify(self.anonymous)
                 except TransportError as trouble:
-                    raise CallFailed("GET", failure.path, trouble=trouble, dialect=failure.dialect) from None
+                    raise CallFailed("GET", failure.path, None, trouble, failure.dialect, of=failure) from None
                 if server.generation is None:
                     return False
                 self._certain = True
@@ -122,17 +140,26 @@ class Caller:
         received = json_object(answer)
         if answer.status != 200 or received is None or key not in received:
             raise CallFailed(method, path, answer=answer, dialect=dialect)
-        self._certain = True
+        self._certain = self.has_answered = True
         return received
 
 
 def identify(anonymous: Http) -> Server:
-    """Find out what stands at an address from what is answered without a login. Raises TransportError."""
+    """Find out what stands at an address from what is answered without a login.
+
+    Raises TransportError, also for an answer that says nothing about the server, because it is not the server's own.
+    """
     for generation in ("v2", "v1"):
-        document = anonymous.send("GET", f"/api/{generation}/version").document
+        document = _telling(anonymous.send("GET", f"/api/{generation}/version")).document
         if document and "version" in document:
             return Server(generation, str(document["version"]))
-    health = anonymous.send("GET", "/health").document
+    health = _telling(anonymous.send("GET", "/health")).document
     if health and {"metadatabase", "scheduler"} <= health.keys():
         return Server("experimental", None)
     return Server(None, None)
+
+
+def _telling(answer: Answer) -> Answer:
+    if answer.passing or answer.status >= 500:
+        raise TransportError("broken", f"what server it is was answered with {answer.status}")
+    return answer

@@ -19,11 +19,22 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     RetryPolicy,
     TransportError,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, FailedTask, NewRun, Run, same_time
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
+    Dag,
+    FailedTask,
+    NewRun,
+    Run,
+    Selection,
+    TaskInstance,
+    UnfinishedTask,
+    parsed_date,
+    same_time,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _ACTIVE = ("queued", "running")
 _ENDED = ("success", "failed")
+_TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
 _MOST_SILENCE = 5.0  # seconds over the interval; longer, and something keeps the lines back
 _PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
 
@@ -71,18 +82,21 @@ class Api(Caller):
         """The run, asked for once: for who asks again anyway."""
         return self._identifying(lambda: self._find_run(dag_id, run_id))
 
-    def watch_run(self, dag_id: str, run_id: str, interval: float, until: Callable[[], bool]) -> bool:
+    def watch_run(
+        self, dag_id: str, run_id: str, interval: float, until: Callable[[], bool], most: float = 3600.0
+    ) -> bool:
         """Have the server itself look at the run each ``interval`` seconds, until it has ended, or ``until`` says so.
+        For ``most`` seconds at most.
 
         False, perhaps at once, where that does not work here.
         """
         if not self.dialect.has_wait:
             return False
         path = f"{self._run_path(dag_id, run_id)}/wait?" + urlencode({"interval": interval})
-        lines = self.http.lines(path, interval + _MOST_SILENCE)
+        lines = self.http.lines(path, interval + _MOST_SILENCE, most)
         try:
             for line in lines:
-                if line and (json.loads(line)["state"] in _ENDED or until()):
+                if (line and json.loads(line)["state"] in _ENDED) or until():
                     return True
         except (TransportError, NoToken, ValueError, TypeError, KeyError):
             pass  # no line of such an answer
@@ -90,12 +104,15 @@ class Api(Caller):
             lines.close()
         return False
 
-    def create_run(self, new: NewRun) -> Run:
-        """Create the run, in one try: if it fails, its end may be unknown (see CallFailed.maybe_done)."""
+    def create_run(self, new: NewRun, needs_tasks: bool = False) -> Run:
+        """Create the run, in one try: if it fails, its end may be unknown (see CallFailed.doubt).
+
+        Raises AirflowError as check_words does.
+        """
 
         def call() -> Run:
             words = self.dialect
-            self.check_words(new)
+            self.check_words(new, needs_tasks)
             document: dict[str, Any] = {**words.always, words.run_key: new.run_id}
             if new.conf is not None:
                 document["conf"] = new.conf
@@ -108,8 +125,16 @@ class Api(Caller):
 
         return self._identifying(call)
 
-    def check_words(self, new: NewRun) -> None:
-        """Raise AirflowError where this generation of the API has no word for what is requested. Sends nothing."""
+    def check_words(self, new: NewRun, needs_tasks: bool = False) -> None:
+        """Raise AirflowError where this generation of the API has no word for what is requested. Sends nothing.
+
+        ``needs_tasks``: whether the run's tasks will be asked for.
+        """
+        if needs_tasks and not self.dialect.has_tasks:
+            raise AirflowError(
+                f"fail_on_failed_tasks is true, and {self.dialect.releases} does not tell which tasks failed: leave it "
+                "out. Nothing was triggered."
+            )
         if new.note is not None and not self.dialect.has_notes:
             raise AirflowError(f"note is given, and {self.dialect.releases} keeps no notes: leave it out.")
 
@@ -191,22 +216,25 @@ class Api(Caller):
         self, dag_ids: Sequence[str], states: Sequence[str], since: str | None, limit: int
     ) -> tuple[list[Run], int]:
         """The ``limit`` newest runs that fit, the newest first, and how many fit in all. No dag_ids: of every DAG."""
-        found: list[Run] = []
-        total = 1
-        while len(found) < min(limit, total):
+        found: dict[tuple[str, str | None], Run] = {}
+        read, total = 0, 1
+        while len(found) < limit and read < total:
 
-            def call(offset: int = len(found)) -> tuple[list[Run], int]:
+            def call(offset: int = read, left: int = limit - len(found)) -> tuple[list[Run], int]:
                 due = self.dialect.due_key
                 asked: dict[str, Any] = {"order_by": "-" + due, "page_offset": offset}
-                asked["page_limit"] = min(limit - offset, _PAGE)
+                asked["page_limit"] = min(left, _PAGE)
                 filters = {"dag_ids": list(dag_ids), "states": list(states), due + "_gte": since}
                 return self._list({**asked, **{key: value for key, value in filters.items() if value}})
 
             runs, total = self._with_retries(call)
-            if not runs:
+            read += len(runs)
+            known = len(found)
+            for run in runs:  # one that is made meanwhile moves the others to the next page
+                found.setdefault((run.dag_id, run.run_id), run)
+            if len(found) == known:
                 break
-            found += runs
-        return found, total
+        return list(found.values())[:limit], total
 
     def inspect_ended(self, dag_ids: Sequence[str], since: str, offset: int) -> tuple[list[Run], int]:
         """The runs of these DAGs that ended at ``since`` or later, as list_runs has them, but asked for once."""
@@ -256,25 +284,51 @@ class Api(Caller):
         return shown or datetime.now(timezone.utc)
 
     def set_run_state(self, dag_id: str, run_id: str, state: str) -> Run:
-        """Set the run to "success" or "failed", which ends its tasks, or to "queued"; in one try, as create_run."""
+        """Set the run to "success" or "failed", which ends its tasks, or to "queued".
+
+        Sent once: if it fails, its end may be unknown (see CallFailed.doubt).
+        """
 
         def call() -> Run:
             path = self._run_path(dag_id, run_id)
             return self._as_run(self._call("PATCH", path, self.dialect.run_key, {"state": state}))
 
-        return self._identifying(call)
+        return self._sent_once(call)
 
-    def fail_run(self, dag_id: str, run_id: str) -> Run:
-        """Set the run to failed, which ends its tasks."""
-        return self._with_retries(lambda: self.set_run_state(dag_id, run_id, "failed"))
-
-    def clearable_tasks(self, run: Run, only_failed: bool) -> list[str]:
+    def clearable_tasks(self, run: Run, selection: Selection) -> list[str]:
         """The tasks of the run that clear_tasks would clear. Shows as well whether it would be allowed."""
-        return self._with_retries(lambda: self._clear(run, only_failed, dry_run=True))
+        return self._with_retries(lambda: self._clear(run, selection, dry_run=True))
 
-    def clear_tasks(self, run: Run, only_failed: bool) -> list[str]:
-        """Have the scheduler run the run's tasks again, or those that failed; in one try, as create_run."""
-        return self._identifying(lambda: self._clear(run, only_failed, dry_run=False))
+    def clear_tasks(self, run: Run, selection: Selection) -> list[str]:
+        """Have the scheduler run the selected tasks again. Sent once, as set_run_state."""
+        return self._sent_once(lambda: self._clear(run, selection, dry_run=False))
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """All task instances of the run."""
+        found: dict[tuple[str, int], TaskInstance] = {}
+        read, total = 0, 1
+        while read < total:
+            path = f"{self._run_path(dag_id, run_id)}/taskInstances?limit={_PAGE}&offset={read}"
+            received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
+            for task in received["task_instances"]:
+                # What was skipped by others has no duration, what skips itself has one.
+                ran = bool(task.get("duration")) if task.get("state") == "skipped" else bool(task.get("start_date"))
+                one = TaskInstance(task["task_id"], task.get("map_index", -1), task.get("state"), ran)
+                found[one.task_id, one.map_index] = one
+            read += len(received["task_instances"]) or total
+            total = int(received.get("total_entries", 0))
+        return list(found.values())
+
+    def cancelled_backfill(self, run: Run) -> bool:
+        """Whether a backfill of the DAG that was cancelled or paused covers the run: its runs are started no more."""
+        query = urlencode({"dag_id": run.dag_id, "limit": _PAGE})
+        backfills = self._ask(lambda: f"{self.dialect.prefix}/backfills?{query}", "backfills")["backfills"]
+        date = run.logical_date
+        return date is not None and any(
+            backfill.get("is_paused")
+            and parsed_date(str(backfill["from_date"])) <= parsed_date(date) <= parsed_date(str(backfill["to_date"]))
+            for backfill in backfills
+        )
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
         """The run's failed tasks, at most 100, the first few of them with the end of their log.
@@ -285,7 +339,72 @@ class Api(Caller):
             return None
         path = self._run_path(dag_id, run_id) + "/taskInstances"
         tasks = self._ask(lambda: path + "?state=failed&limit=100", "task_instances")["task_instances"]
-        return [self._as_failed_task(path, task, with_log=number < _LOGS) for number, task in enumerate(tasks)]
+        return [self._failed_task(path, task, with_log=number < _LOGS) for number, task in enumerate(tasks)]
+
+    def unfinished_tasks(self, dag_id: str, run_id: str) -> list[UnfinishedTask]:
+        """Those of the run's first 100 task instances that have not ended; none where the API does not know tasks."""
+        if not self.dialect.has_tasks:
+            return []
+        path = self._run_path(dag_id, run_id) + "/taskInstances?limit=100"
+        tasks = self._ask(lambda: path, "task_instances")["task_instances"]
+        return [
+            UnfinishedTask(task["task_id"], task.get("map_index", -1), task.get("state"), task.get("pool"))
+            for task in tasks
+            if task.get("state") not in _TASK_ENDS
+        ]
+
+    def has_tasks(self, dag_id: str, run_id: str) -> bool:
+        """Whether the run has any task instance, ended or not; yes where the API does not know tasks."""
+        if not self.dialect.has_tasks:
+            return True
+        path = self._run_path(dag_id, run_id) + "/taskInstances?limit=1"
+        return bool(self._ask(lambda: path, "task_instances")["task_instances"])
+
+    def failed_tasks_since(self, dag_ids: Sequence[str], since: str) -> dict[tuple[str, str], list[FailedTask]] | None:
+        """The tasks of these DAGs that failed at ``since`` or later, by DAG and run, without logs.
+
+        None where the API of this generation does not know tasks.
+        """
+        found: dict[tuple[str, str], list[FailedTask]] = {}
+        if not self.dialect.has_tasks:
+            return None
+        asked: dict[str, Any] = {"dag_ids": list(dag_ids), "state": ["failed"], "end_date_gte": since}
+        path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances/list"
+        read, total = 0, 1
+        while read < total:
+            if read:
+                asked["page_offset"] = read
+            received = self._with_retries(lambda: self._call("POST", path, "task_instances", asked))
+            tasks = received["task_instances"]
+            for task in tasks:
+                found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
+            read += len(tasks) or total
+            total = int(received.get("total_entries", 0))
+        return found
+
+    def running_task(self) -> str | None:
+        """A task of any DAG that runs at this moment; None if none does, or the API does not know tasks."""
+        if not self.dialect.has_tasks:
+            return None
+        path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances?state=running&limit=1"
+        tasks = self._ask(lambda: path, "task_instances")["task_instances"]
+        return f"{tasks[0]['dag_id']}.{tasks[0]['task_id']}" if tasks else None
+
+    def pool_slots(self, name: str) -> tuple[int, int] | None:
+        """How many slots a pool has, and how many of them are free; None if there is no such pool."""
+        path = f"{self.dialect.prefix}/pools/{quote(name, safe='')}"
+        try:
+            pool = self._ask(lambda: path, "slots")
+        except CallFailed as failure:
+            if failure.missing:
+                return None
+            raise
+        return int(pool["slots"]), int(pool.get("open_slots", 1))
+
+    def max_active_runs(self, dag_id: str) -> int | None:
+        """How many runs of the DAG may run at a time; None if the API does not tell."""
+        limit = self._ask(lambda: self.dag_path(dag_id) + "/details", "is_paused").get("max_active_runs")
+        return limit if isinstance(limit, int) else None
 
     def import_errors(self) -> list[str]:
         """The files that Airflow could not import DAGs from, at most 10."""
@@ -315,19 +434,20 @@ class Api(Caller):
         return self._path(self.dialect.dag, dag_id)
 
     def _path(self, path: str, dag_id: str) -> str:
-        return self.dialect.prefix + path.format(dag=quote(dag_id, safe=""))
+        return self.dialect.prefix + path.format(dag=_segment("dag_id", dag_id))
 
     def _runs_path(self, dag_id: str) -> str:
         return self._path(self.dialect.runs, dag_id)
 
     def _run_path(self, dag_id: str, run_id: str) -> str:
-        return f"{self._runs_path(dag_id)}/{quote(run_id, safe='')}"
+        return f"{self._runs_path(dag_id)}/{_segment('run_id', run_id)}"
 
-    def _clear(self, run: Run, only_failed: bool, dry_run: bool) -> list[str]:
+    def _clear(self, run: Run, selection: Selection, dry_run: bool) -> list[str]:
         path = self._path("/dags/{dag}/clearTaskInstances", run.dag_id)
-        how = {"only_failed": only_failed, "reset_dag_runs": True, "dry_run": dry_run}
-        asked = {**self.dialect.clear_of(run), **how}
-        tasks = self._call("POST", path, "task_instances", asked)["task_instances"]
+        asked: dict[str, Any] = {"only_failed": selection.only_failed, "reset_dag_runs": True, "dry_run": dry_run}
+        if selection.tasks is not None:
+            asked["task_ids"] = list(selection.tasks)
+        tasks = self._call("POST", path, "task_instances", {**self.dialect.clear_of(run), **asked})["task_instances"]
         return sorted({str(task["task_id"]) for task in tasks})
 
     def _list(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
@@ -366,14 +486,14 @@ class Api(Caller):
             url=page and self.base + page,
         )
 
-    def _as_failed_task(self, path: str, task: Mapping[str, Any], with_log: bool) -> FailedTask:
+    def _failed_task(self, path: str, task: Mapping[str, Any], with_log: bool) -> FailedTask:
         number = task.get("try_number")
         map_index = task.get("map_index", -1)
         log = None
         if with_log and number:
             log_path = f"{path}/{quote(task['task_id'], safe='')}/logs/{number}"
             log = self._end_of_log(log_path + (f"?map_index={map_index}" if map_index >= 0 else ""))
-        return FailedTask(task["task_id"], map_index, task["state"], number, log)
+        return _as_failed_task(task, log)
 
     def _end_of_log(self, path: str) -> list[str] | None:
         """The last lines of a log, or None: it adds to what is known already, and must not stand in its way."""
@@ -385,8 +505,25 @@ class Api(Caller):
         return lines_of(answer)[-_LOG_LINES:] if answer.status == 200 else None
 
 
+def _segment(option: str, text: str) -> str:
+    """An id as a part of a path. Raises AirflowError for one that would lead to another path: nothing is sent then."""
+    if text in ("", ".", "..") or "/" in text or any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+        raise AirflowError(
+            f"{option} is {text!r}. No such id can be named in the API. Nothing was sent. Correct {option}."
+        )
+    return quote(text, safe="")
+
+
 def _as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
-    return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"))
+    stale = document.get("is_stale") is True or document.get("is_active") is False  # the latter up to 2.11
+    allowed = document.get("allowed_run_types")  # from 3.2 on; None for all
+    manual = not isinstance(allowed, list) or "manual" in allowed
+    return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"), stale, manual)
+
+
+def _as_failed_task(task: Mapping[str, Any], log: list[str] | None) -> FailedTask:
+    number, start_date = task.get("try_number"), task.get("start_date")
+    return FailedTask(task["task_id"], task.get("map_index", -1), "failed", number, start_date, log)
 
 
 def _last_line(text: str) -> str:

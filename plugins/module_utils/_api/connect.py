@@ -24,6 +24,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.kerberos import KerberosLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
+_LONGEST_TIMEOUT = 86400.0
+
 
 def connect(options: Mapping[str, Any]) -> Api:
     """The API as the options of a module (API_ARGUMENTS) describe it. Sends nothing.
@@ -31,8 +33,8 @@ def connect(options: Mapping[str, Any]) -> Api:
     Raises AirflowError for an option that cannot be right.
     """
     timeout = options["timeout"]
-    if not 0 < timeout < float("inf"):
-        raise AirflowError(f"timeout is {timeout}: it must be a number of seconds above 0.")
+    if not 0 < timeout <= _LONGEST_TIMEOUT:
+        raise AirflowError(f"timeout is {timeout}: it must be a number of seconds above 0, and at most a day (86400).")
     verify: bool | str = options["validate_certs"]
     if verify and options["ca_path"]:
         verify = _existing("ca_path", options["ca_path"])
@@ -50,11 +52,18 @@ def connect(options: Mapping[str, Any]) -> Api:
         return Api(anonymous, logins, DIALECTS[generation])
     # Who has a token ready has it from Airflow 3; for anybody else nothing is lost by trying Airflow 2 first, whose
     # requests are dear, while those to Airflow 3 are cheap.
-    return Api(anonymous, logins, V2 if options["token"] else V1, certain=False)
+    only_v2 = options["token"] or ":" in (options["username"] or "")  # a name that no other version can be told
+    return Api(anonymous, logins, V2 if only_v2 else V1, certain=False)
 
 
 def _logins(options: Mapping[str, Any], anonymous: Http) -> Logins:
     username, password, token = (options[name] or None for name in ("username", "password", "token"))
+    for name, value in (("username", username), ("password", password), ("token", token)):
+        if value and value.strip("\r\n") != value:
+            raise AirflowError(
+                f"{name} begins or ends with a line break, as what is read from a file or a command does. Nothing was "
+                f"sent. Remove it, for instance with the filter trim."
+            )
     if (username is None) != (password is None):
         raise AirflowError("username and password belong together: give both, or none.")
     has_login = token or username or options["kerberos"]

@@ -71,9 +71,10 @@ def _page_experimental(run: Mapping[str, Any]) -> str | None:
     return found and found.group()
 
 
-def _page_v1(run: Mapping[str, Any]) -> str:
+def _page_v1(run: Mapping[str, Any]) -> str | None:
     if "data_interval_start" not in run:  # before 2.4 the page is not told by the run's id
-        return "/graph?" + urlencode({"dag_id": run["dag_id"], "execution_date": run["execution_date"]})
+        date = run.get("execution_date")
+        return "/graph?" + urlencode({"dag_id": run["dag_id"], "execution_date": date}) if date else None
     return f"/dags/{quote(str(run['dag_id']), safe='')}/grid?" + urlencode({"dag_run_id": run["dag_run_id"]})
 
 

@@ -20,6 +20,11 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Mapping
 from urllib.parse import urlsplit
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import (
+    seconds_left,
+    time_is_up_in,
+    whole_within,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 if TYPE_CHECKING:
@@ -31,8 +36,11 @@ _API_PATHS = ("/api/v1", "/api/v2", "/api/experimental")
 _CHUNK = 64 * 1024
 _MOST = 16 * 1024 * 1024
 _CROWDED = 429
+_LONGEST_PAUSE = 86400.0  # seconds that a server may ask to be left alone
 # OpenSSL's codes: not valid yet, expired, another host name, another address.
 _CERTIFICATE_TROUBLES = {9: "tls_time", 10: "tls_time", 62: "tls_name", 64: "tls_name"}
+# What OpenSSL says, by version, of a port that answers a TLS handshake in plain text.
+_PLAIN_HTTP = ("wrong version number", "http request", "record layer failure", "packet length too long")
 _PASSING_STATUSES = frozenset([_CROWDED, 502, 503, 504])
 
 
@@ -102,20 +110,21 @@ class Answer:
     def retry_after(self) -> float | None:
         """The seconds for which the server asks to be left alone, or None."""
         value = self.headers.get("Retry-After", "").strip()
-        if value.isdigit():
-            return float(value)
+        if _is_number(value):
+            return min(float(value), _LONGEST_PAUSE)
         try:
-            until = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
+            until = parsedate_to_datetime(value).timestamp()
+        except (TypeError, ValueError, OverflowError):
             return None
-        return max(0.0, until.timestamp() - time.time())
+        return min(max(0.0, until - time.time()), _LONGEST_PAUSE)
 
 
 class TransportError(Exception):
     """No whole answer came back.
 
-    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "tls_name", "tls_time", "client_cert",
-    "timeout", "broken", "foreign", "settings", "kerberos"; the text says what happened, without URL and login.
+    ``kind`` is one of "name", "refused", "unreachable", "proxy", "tls", "tls_name", "tls_time", "tls_untrusted",
+    "not_tls", "client_cert", "timeout", "broken", "foreign", "settings", "kerberos"; the text says what happened,
+    without URL and login.
     ``nothing_sent``: the server cannot have seen the request. ``passing``: another try in some seconds may well
     succeed.
     """
@@ -130,7 +139,7 @@ class TransportError(Exception):
 class RetryPolicy:
     """The pauses between tries: longer each time, never the same for two callers, and not for ever.
 
-    The time counts from the first pause on, in ``seconds``.
+    The time counts from the first pause on, in ``seconds``; a deadline for everything (all_within) ends it earlier.
     """
 
     def __init__(
@@ -159,7 +168,7 @@ class RetryPolicy:
         seconds = self._next * random.uniform(0.6, 1.0)
         if at_least is not None:
             seconds += at_least
-        if now + seconds > self._end:
+        if now + seconds > self._end or time_is_up_in(seconds):
             return False
         self._next = min(self._next * 2, 4.0)
         self._limited += most is not None
@@ -172,7 +181,7 @@ class Http:
 
     ``base`` is what base_url() returns; ``verify`` is True, False or the path of certificates; ``cert`` is
     None, a file, or a pair of files (certificate, key). Cookies are kept from one request to the next only
-    with ``keep_cookies``. ``headers`` go with every request.
+    with ``keep_cookies``. ``headers`` go with every request, ``timeout`` seconds are for a whole answer.
     """
 
     def __init__(
@@ -187,7 +196,7 @@ class Http:
     ) -> None:
         self.base = base
         self._login = login
-        self._timeout = timeout
+        self.timeout = timeout
         self._verify = verify
         self._cert = cert
         self._keep_cookies = keep_cookies
@@ -196,7 +205,7 @@ class Http:
 
     def with_login(self, login: Login, keep_cookies: bool = False) -> Http:
         """The same server, with another login and no cookie."""
-        return Http(self.base, login, self._timeout, self._verify, self._cert, keep_cookies, self._headers)
+        return Http(self.base, login, self.timeout, self._verify, self._cert, keep_cookies, self._headers)
 
     def send(
         self,
@@ -218,7 +227,7 @@ class Http:
             sent_headers["Content-Type"] = "application/json"
             body = json.dumps(document, allow_nan=False).encode()
         try:
-            with self._begun(method, path, body, sent_headers, self._timeout) as response:
+            with whole_within(self.timeout), self._begun(method, path, body, sent_headers, self.timeout) as response:
                 received = _read(response, only_end)
                 if not _is_whole(response, received):
                     raise TransportError("broken", "the answer was cut off")
@@ -226,14 +235,15 @@ class Http:
         except OSError as error:  # every exception of requests is one
             raise _explained(error) from None
 
-    def lines(self, path: str, silence: float) -> Generator[bytes, None, None]:
+    def lines(self, path: str, silence: float, most: float) -> Generator[bytes, None, None]:
         """The lines of an answer that is still being written, as they come; none where its status is not 200.
 
-        Closing the iterator closes the connection. Raises TransportError, after ``silence`` seconds without a line too.
+        Closing the iterator closes the connection. Raises TransportError, after ``silence`` seconds without anything
+        too, and after ``most`` seconds in all.
         """
         headers = {**self._headers, "Accept": "application/x-ndjson, application/json", "Accept-Encoding": "identity"}
         try:
-            with self._begun("GET", path, None, headers, silence) as response:
+            with whole_within(most), self._begun("GET", path, None, headers, silence) as response:
                 if response.status_code == 200:
                     yield from response.iter_lines(chunk_size=None)
         except OSError as error:
@@ -243,6 +253,10 @@ class Http:
         self, method: str, path: str, body: bytes | Mapping[str, str] | None, headers: Mapping[str, str], timeout: float
     ) -> requests.Response:
         """Send a request, and read the headers of its answer."""
+        left = seconds_left()
+        if left is not None and left <= 0:
+            raise TransportError("timeout", "no time was left to ask", nothing_sent=True)
+        timeout = timeout if left is None else min(timeout, left)
         return self._opened().request(
             method,
             self.base + path,
@@ -264,6 +278,10 @@ class Http:
             if self._verify is False:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             self._session = requests.Session()
+            from ansible_collections.fleetops.airflow.plugins.module_utils._api.bounded import bounded_adapter
+
+            for scheme in ("http://", "https://"):
+                self._session.mount(scheme, bounded_adapter())
             self._session.headers["User-Agent"] = "fleetops.airflow"
             if not self._keep_cookies:
                 from http.cookiejar import DefaultCookiePolicy
@@ -277,7 +295,7 @@ def _read(response: requests.Response, only_end: int | None) -> bytes:
     size = 0
     for chunk in response.iter_content(_CHUNK):
         size += len(chunk)
-        if size > _MOST:
+        if size > _MOST and only_end is None:
             raise TransportError("broken", f"the answer is larger than {_MOST // 1024 // 1024} MiB", passing=False)
         body += chunk
         if only_end is not None:
@@ -294,11 +312,16 @@ def _is_whole(response: requests.Response, body: bytes) -> bool:
     """
     length = response.headers.get("Content-Length")
     if length is not None:
-        return length.isdigit() and response.raw.tell() == int(length)
+        return _is_number(length) and response.raw.tell() == int(length)
     if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
         return True  # an end that is missing was an exception while reading
     is_json = "json" in response.headers.get("Content-Type", "").lower()
     return _json_object(body) is not None if is_json else bool(body)
+
+
+def _is_number(text: str) -> bool:
+    """Of ASCII digits alone, and of a length that a number has: other digits are none to int()."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
@@ -364,7 +387,8 @@ def _no_connection(error: OSError, causes: list[BaseException]) -> TransportErro
             return TransportError("tls", "no TLS connection came about in time", nothing_sent=True, passing=False)
         if isinstance(cause, socket.gaierror):
             passing = cause.errno == socket.EAI_AGAIN
-            return TransportError("name", "its name cannot be resolved", nothing_sent=True, passing=passing)
+            text = "its name cannot be resolved at present (EAI_AGAIN)" if passing else "its name cannot be resolved"
+            return TransportError("name", text, nothing_sent=True, passing=passing)
         if isinstance(cause, ConnectionRefusedError):
             return TransportError("refused", "the connection was refused", nothing_sent=True)
     if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -377,13 +401,15 @@ def _no_connection(error: OSError, causes: list[BaseException]) -> TransportErro
 
 def _tls_trouble(error: ssl.SSLError) -> TransportError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        kind = _CERTIFICATE_TROUBLES.get(error.verify_code, "tls")
+        kind = _CERTIFICATE_TROUBLES.get(error.verify_code, "tls_untrusted")
         return TransportError(
             kind, f"its certificate was not accepted ({error.verify_message})", nothing_sent=True, passing=False
         )
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return TransportError("broken", "the TLS connection was dropped")
     reason = (error.reason or "no reason given").lower().replace("_", " ")
+    if any(words in reason for words in _PLAIN_HTTP):
+        return TransportError("not_tls", "the port answers plain HTTP, not TLS", nothing_sent=True, passing=False)
     if "certificate required" in reason:
         return TransportError("client_cert", "the server wants a certificate of the client", passing=False)
     return TransportError("tls", f"TLS failed ({reason})", passing=False)

@@ -57,8 +57,14 @@ class KerberosLogin:
             raise TransportError(
                 "kerberos", f"no ticket for {self.service} could be had ({error})", nothing_sent=True, passing=False
             ) from None
+        if "Authorization" not in request.headers:  # requests-gssapi 1.4 goes on without a ticket
+            raise TransportError(
+                "kerberos", f"no ticket for {self.service} could be had", nothing_sent=True, passing=False
+            )
         # Both would send the request again after a 401, which is not theirs to decide.
-        request.hooks["response"].remove(self._negotiation.handle_response)
+        hooks = request.hooks["response"]
+        if self._negotiation.handle_response in hooks:
+            hooks.remove(self._negotiation.handle_response)
         return request
 
 

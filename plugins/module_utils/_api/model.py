@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 
 class Dag(NamedTuple):
-    """A DAG as far as triggering it goes. ``has_import_errors`` is None where the release does not tell."""
+    """A DAG as far as triggering it goes. ``has_import_errors`` is None where the release does not tell. ``is_stale``:
+    known from before, and no file has it any more. ``allows_manual_runs``: whether it may be triggered at all.
+    """
 
     dag_id: str
     is_paused: bool
     has_import_errors: bool | None = None
+    is_stale: bool = False
+    allows_manual_runs: bool = True
 
 
 class Run(NamedTuple):
@@ -48,13 +52,44 @@ class NewRun(NamedTuple):
 
 
 class FailedTask(NamedTuple):
-    """A task instance that failed. ``log`` holds the last lines of its last try, or None if not fetched."""
+    """A task instance that failed. ``log`` holds the last lines of its last try, or None if not fetched.
+
+    ``start_date`` is None for one that failed before it started.
+    """
 
     task_id: str
     map_index: int
     state: str
     try_number: int | None
+    start_date: str | None
     log: list[str] | None
+
+
+class TaskInstance(NamedTuple):
+    """A task instance. ``ran``: its code has run, in this attempt of the run."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    ran: bool
+
+
+class Selection(NamedTuple):
+    """Which task instances of a run are to be cleared: of these tasks, or of all where ``tasks`` is None, those that
+    failed, or all. Airflow adds the setups and teardowns of tasks that are named. A part of a mapped task is a pair.
+    """
+
+    tasks: Sequence[str | tuple[str, int]] | None
+    only_failed: bool
+
+
+class UnfinishedTask(NamedTuple):
+    """A task instance that has not ended. ``state`` is None before the scheduler has looked at it."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    pool: str | None
 
 
 class Server(NamedTuple):

@@ -28,7 +28,8 @@ class Setting(Record):
 
     :param value: None where the option shall not be in the file.
     :param superseded: other options of the section that mean the same: they are taken out.
-    :param also_in_environment: options whose variables beat this option of the file just as its own does.
+    :param former: sections and options whose variables override this option of the file just as its own does: the
+        names that it had in earlier versions.
     :param same: whether two values mean the same.
     """
 
@@ -37,12 +38,17 @@ class Setting(Record):
     value: str | None
     secret: bool = False
     superseded: tuple[str, ...] = ()
-    also_in_environment: tuple[str, ...] = ()
+    former: tuple[tuple[str, str], ...] = ()
     same: Callable[[str, str], bool] = _equal
 
     @property
     def name(self) -> str:
         return "[%s] %s" % (self.section, self.option)
+
+    @property
+    def variables(self) -> list[str]:
+        """The environment variables that override it in the file."""
+        return [variable_name(*place) for place in ((self.section, self.option), *self.former)]
 
 
 class Override(Record):
@@ -77,8 +83,7 @@ def override(setting: Setting, environment: Mapping[str, str]) -> Override | Non
 
     ``_CMD`` and ``_SECRET`` count for the options that Airflow itself holds for secret, and for no others.
     """
-    for option in (setting.option, *setting.also_in_environment):
-        variable = variable_name(setting.section, option)
+    for variable in setting.variables:
         if variable in environment:
             return Override(variable, environment[variable])
         for suffix in ("_CMD", "_SECRET"):
@@ -91,8 +96,9 @@ def ignored_variables(setting: Setting, environment: Mapping[str, str]) -> list[
     """Variables that look as if they set this option, and that Airflow does not read."""
     if setting.secret:
         return []
-    names = [variable_name(setting.section, option) for option in (setting.option, *setting.also_in_environment)]
-    return [name + suffix for name in names for suffix in ("_CMD", "_SECRET") if name + suffix in environment]
+    return [
+        name + suffix for name in setting.variables for suffix in ("_CMD", "_SECRET") if name + suffix in environment
+    ]
 
 
 def validate_overrides(
@@ -110,8 +116,8 @@ def validate_overrides(
             continue
         shown = "" if setting.secret or beats.value is None else "=" + beats.value
         raise AirflowError(
-            "%s%s in the environment of %s beats %s of airflow.cfg: a change there would do nothing.%s "
-            "Take the variable out of the server's service, restart it, then run this again."
+            "%s%s in the environment of %s overrides %s of airflow.cfg: a change there would do nothing.%s "
+            "Remove the variable from the server's service, then run this task again."
             % (beats.variable, shown, source, setting.name, outcome),
             overridden_by=beats.variable,
         )
@@ -137,6 +143,23 @@ def shown(before: Cfg, after: Cfg, settings: list[Setting]) -> tuple[str, str]:
 def is_secret_name(option: str) -> bool:
     """Whether an option's or a variable's name says that its value is nobody's business."""
     return bool(re.search(_SECRET_NAME, option))
+
+
+def secret_values(cfg: Cfg, environment: Mapping[str, str]) -> list[str]:
+    """The values of a file and of an environment that are secret by their names."""
+    pairs = [(option.name, option.value) for option in cfg.options()] + list(environment.items())
+    return [value for name, value in pairs if is_secret_name(name)]
+
+
+def is_port(value: str) -> bool:
+    return bool(re.match(r"[0-9]{1,5}\Z", value)) and 0 < int(value) < 65536
+
+
+def is_host(value: str) -> bool:
+    """A name, or an address of either kind."""
+    if re.match(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%\w]*\Z", value, re.ASCII):
+        return True
+    return bool(re.match(r"(?!-)[\w-]{1,63}(\.(?!-)[\w-]{1,63})*\.?\Z", value, re.ASCII)) and len(value) < 254
 
 
 def _masked(value: str, old: object) -> str:

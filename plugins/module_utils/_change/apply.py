@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Plan
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.replacement import Replacement
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Replacement, Step, transact
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step, transact
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import verify
 
 
@@ -21,18 +22,17 @@ class _Verified(Step):
         verify(self._plan)
 
 
-def apply(plan: Plan, restart: Restart | None, backup: Callable[[str], str], first: Sequence[Step] = ()) -> str | None:
+def apply(plan: Plan, restart: Restart | None, first: Sequence[Step] = ()) -> str | None:
     """Edit, restart and verify, as far as the plan says, after the steps ``first``.
 
-    :param backup: copies the file at a path and returns the copy's path.
     :returns: the path of the backup, if the plan has one made.
     :raises AirflowError: if a step fails, with ``rolled_back`` if the server was restarted.
     """
     steps = list(first)
     edit = None
     if plan.edits:
-        path, old, new = plan.host.real_path, plan.current.data, plan.after.text.encode("utf-8")
-        edit = Replacement(path, old, new, backup if plan.policy.backup else None)
+        new = plan.after.text.encode("utf-8")
+        edit = Replacement(plan.host.path, plan.current.data, new, backup=plan.policy.backup)
         steps.append(edit)
     if restart:
         steps.append(restart)

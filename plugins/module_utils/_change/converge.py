@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import override
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import inspect
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState, Plan, plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import verify
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import secrets
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
@@ -26,6 +28,7 @@ class Outcome(Record):
 
     backup_file: str | None = None
     verified_login: bool = False
+    seen: bool = True  # whether a restarted server was seen that reads the file
 
     def result(self) -> dict[str, Any]:
         return {"backup_file": self.backup_file} if self.backup_file else {}
@@ -52,10 +55,18 @@ def plan_for(
 
     :raises AirflowError: if something is in the way. Nothing is changed.
     """
+    login = desired.login
+    secrets.append(lambda: [setting.value or "" for setting in desired.settings if setting.secret])
+    secrets.append(lambda: [login.password, "%s:%s" % login] if login else [])
     current = inspect(host, target)
     for warning in current.unknown:
         warn(warning)
-    found = plan(current, desired, target, policy)
+    environment, note = None, ""
+    if host.server and any(override(setting, host.environment) for setting in desired.settings):
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import next_environment
+
+        environment, note = next_environment(host.server)
+    found = plan(current, desired, target, policy, environment, note)
     for warning in found.warnings:
         warn(warning)
     return found
@@ -64,13 +75,11 @@ def plan_for(
 def converge(
     change: Plan,
     check_mode: bool,
-    backup: Callable[[str], str],
     warn: Callable[[str], None],
     first: Sequence[Step] = (),
 ) -> Outcome:
     """Make the checks of a plan, apply it and verify the result; in check mode only the checks.
 
-    :param backup: copies the file at a path and returns the copy's path.
     :param first: steps before those of the plan; none in check mode.
     :raises AirflowError: if something is in the way, in which case nothing is changed or everything is rolled back.
     """
@@ -85,7 +94,13 @@ def converge(
     if first or change.changes:
         from ansible_collections.fleetops.airflow.plugins.module_utils._change.apply import apply
 
-        backup_file = apply(change, restart, backup, first)
+        backup_file = apply(change, restart, first)
     else:
         verify(change)
-    return Outcome(backup_file, change.verification.login is not None)
+    seen = restart is None or restart.seen
+    if not seen:
+        warn(
+            "Whether the restarted server reads %s could not be determined: after the restart no server that reads it "
+            "was found on this host." % change.host.path
+        )
+    return Outcome(backup_file, change.verification.login is not None, seen)

@@ -3,25 +3,35 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Callable
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import secret_values
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import Target
-from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError, become_advice, secrets
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
-    Address,
-    base_url,
-    is_older_than,
-    loopback_port,
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import (
+    endpoint_of,
+    listens,
     orphan_of,
-    to_iso_utc,
     unrelated_listeners,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.file_times import last_changed
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.isolation import shares_network
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
+    Address,
+    Server,
+    base_url,
+    is_older_than,
+    serves_execution_only,
+    to_iso_utc,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
+
+_MOST_BYTES = 1 << 24  # of airflow.cfg, which has some 100 kB
 
 
 class CurrentState(Record):
@@ -52,13 +62,14 @@ def inspect(host: Host, target: Target) -> CurrentState:
 
     :raises AirflowError: if the file cannot be read, or another server answers where this host's should.
     """
-    data = _read(host)
+    data = read_data(host)
     cfg = Cfg.from_bytes(data, host.path)
+    secrets.append(lambda: secret_values(cfg, host.environment))
     addresses = addresses_of(host, cfg, target)
     healths = [health.begin(address.health_url, health.TIMEOUT, target.tls) for address in addresses]
     url = _url(host, cfg, target)
     unknown: list[str] = []
-    reason = _restart_reason(host, url, unknown.append)
+    reason = _restart_reason(host, addresses, unknown.append)
     return CurrentState(host, data, cfg, addresses, healths, url, reason, tuple(unknown))
 
 
@@ -66,60 +77,108 @@ def _url(host: Host, cfg: Cfg, target: Target) -> str:
     return (target.url or base_url(host.family, cfg, host.arguments, host.environment)).rstrip("/")
 
 
-def _read(host: Host) -> bytes:
+def read_cfg(host: Host) -> Cfg:
+    """:raises AirflowError: if airflow.cfg cannot be read."""
+    cfg = Cfg.from_bytes(read_data(host), host.path)
+    secrets.append(lambda: secret_values(cfg, host.environment))
+    return cfg
+
+
+def read_data(host: Host) -> bytes:
+    """:raises AirflowError: if airflow.cfg cannot be read."""
     try:
-        with open(host.real_path, "rb") as file:
-            return file.read()
+        return read_foreign(host.path, _MOST_BYTES)
     except OSError as error:
-        raise AirflowError("%s cannot be read: %s." % (host.path, error.strerror)) from None
+        raise AirflowError("%s cannot be read: %s. Nothing was changed." % (host.path, error.strerror)) from None
 
 
-def _restart_reason(host: Host, url: str, report_unknown: Callable[[str], None]) -> str | None:
-    """Why the running server does not do what the file says. None if it does.
+def _restart_reason(host: Host, addresses: list[Address], report_unknown: Callable[[str], None]) -> str | None:
+    """Why the running servers do not do what the file says. None if they do.
 
+    :param addresses: of the servers; one if none runs.
     :param report_unknown: called with why, if that cannot be determined.
-    :raises AirflowError: if the server at ``url`` reads another file.
+    :raises AirflowError: if a server at one of the addresses reads another file.
     """
-    if not host.serves:
-        return None
-    port = loopback_port(url)
-    unrelated = unrelated_listeners(port, host.server) if port else []
-    for other in host.others:
+    servers: list[Server | None] = [*host.servers] or [None]
+    for server, address in zip(servers, addresses):
+        unrelated = _unrelated(host, server, address)
+        orphan = orphan_of(host.home, host.real_path, unrelated)
+        if orphan and server and orphan.started >= server.process.started:
+            unrelated.remove(orphan)  # with `airflow webserver -D` gunicorn is no child of the server that started it
+        elif orphan:
+            return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
+                orphan.pid,
+                to_iso_utc(orphan.started),
+            )
+        if server is None:
+            return _reason_without_server(host, address, unrelated, report_unknown)
+        if unrelated:
+            report_unknown(
+                "Process %d (%s) listens at %s beside the server (pid %d), so what answers there cannot be determined."
+                % (unrelated[0].pid, " ".join(unrelated[0].arguments[:2]), address.base_url, server.process.pid)
+            )
+    if host.servers:
+        return _older(host, min(host.servers, key=lambda server: server.process.started), report_unknown)
+    return None
+
+
+def _unrelated(host: Host, server: Server | None, address: Address) -> list[proc.Process]:
+    """Who listens at the address, and does not belong to the server.
+
+    :raises AirflowError: if one is a server that reads another file.
+    """
+    if not address.endpoint:
+        return []
+    unrelated = unrelated_listeners(address.endpoint, server.process.pid if server else None)
+    for other in host.others if unrelated else ():
         if any(proc.is_within(process.pid, other.process.pid) for process in unrelated):
             raise AirflowError(
                 "The server at %s (%s) does not read %s: a change there would do nothing. Nothing was changed. "
-                "Correct path or airflow_home." % (url, other, host.path)
+                "Correct path or airflow_home." % (address.base_url, other, host.path)
             )
-    orphan = orphan_of(host.home, unrelated)
-    if orphan and host.server and orphan.started >= host.server.process.started:
-        orphan = None  # with `airflow webserver -D` gunicorn is no child of the server that started it
-    if orphan:
-        return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
-            orphan.pid,
-            to_iso_utc(orphan.started),
-        )
-    if host.server:
-        changed = os.stat(host.real_path).st_mtime
-        if changed > time.time():
-            report_unknown(
-                "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
-                % (host.path, to_iso_utc(changed))
-            )
-        elif is_older_than(host.server, changed):
-            return "the server (pid %d, started %s) is older than airflow.cfg (%s)" % (
-                host.server.process.pid,
-                to_iso_utc(host.server.process.started),
-                to_iso_utc(changed),
-            )
-    elif not port:
+    return unrelated
+
+
+def _older(host: Host, server: Server, report_unknown: Callable[[str], None]) -> str | None:
+    """Whether the file has changed since the server has read it."""
+    changed, renewed = last_changed(host.path)
+    if changed > time.time():
         report_unknown(
-            "The server at %s is not on this host: whether it has read %s cannot be told." % (url, host.path)
+            "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
+            % (host.path, to_iso_utc(changed))
         )
-    elif proc.is_listened_on(port):
+    elif is_older_than(server, changed):
+        return "the server (pid %d, started %s) is older than airflow.cfg (%s)" % (
+            server.process.pid,
+            to_iso_utc(server.process.started),
+            to_iso_utc(changed),
+        )
+    elif is_older_than(server, renewed):
+        return (
+            "airflow.cfg, or a link to it, was replaced or got another owner or mode at %s, after the server (pid %d) "
+            "was started: it may have read another file" % (to_iso_utc(renewed), server.process.pid)
+        )
+    return None
+
+
+def _reason_without_server(
+    host: Host, address: Address, unrelated: list[proc.Process], report_unknown: Callable[[str], None]
+) -> str | None:
+    if not address.endpoint:
+        report_unknown(
+            "The server at %s is not on this host: whether it has read %s cannot be told."
+            % (address.base_url, host.path)
+        )
+    elif proc.is_listened_on(*address.endpoint):
         report_unknown(
             "What listens on port %d (%s) could not be seen to be the server that reads %s, so whether it has read it "
-            "as it is now cannot be told. Run the task with become: true if you do not."
-            % (port, ", ".join("pid %d" % process.pid for process in unrelated) or "another user's", host.path)
+            "as it is now cannot be told.%s"
+            % (
+                address.endpoint.port,
+                ", ".join("pid %d" % process.pid for process in unrelated) or "another user's",
+                host.path,
+                become_advice(),
+            )
         )
     else:
         return "the server is not running"
@@ -128,8 +187,46 @@ def _restart_reason(host: Host, url: str, report_unknown: Callable[[str], None])
 
 def addresses_of(host: Host, cfg: Cfg, target: Target) -> list[Address]:
     """Where the servers of the API are that belong to the task."""
-    if target.url or len(host.servers) < 2:
-        urls = [_url(host, cfg, target)] if host.serves else []
-    else:
-        urls = [base_url(host.family, cfg, server.process.arguments, server.environment) for server in host.servers]
-    return [Address(url.rstrip("/"), url.rstrip("/") + host.family.health_path) for url in urls]
+    if not host.serves:
+        return []
+    if not target.url:
+        _check_network(host)
+    if len(host.servers) < 2:
+        own = base_url(host.family, cfg, host.arguments, host.environment)
+        return [_address(host, host.server, target.url or own, own)]
+    owns = [base_url(host.family, cfg, server.process.arguments, server.environment) for server in host.servers]
+    if target.url:
+        return [_address(host, host.server, target.url, owns[0])]
+    return [_address(host, server, own, own) for server, own in zip(host.servers, owns)]
+
+
+def _check_network(host: Host) -> None:
+    """Raise AirflowError where the address that a server names is not one of this host's network.
+
+    At the same port of this host another server may listen, whose answers would be taken for its own.
+    """
+    for server in host.servers:
+        if not shares_network(server.process.pid):
+            raise AirflowError(
+                "The server (%s) listens in a network namespace of its own, so from here its address is not known. "
+                "Nothing was changed. Set url to an address that reaches it from this host." % (server,)
+            )
+
+
+def _address(host: Host, server: Server | None, url: str, own: str) -> Address:
+    """:param own: the server's address by its own arguments, environment and file."""
+    base, family = url.rstrip("/"), host.family
+    arguments, environment = host.arguments, host.environment
+    if server:
+        arguments, environment = server.process.arguments, server.environment
+    path = family.health_path
+    if family.execution_health_path and serves_execution_only(arguments, environment):
+        path = family.execution_health_path
+    if server and not shares_network(server.process.pid):
+        return Address(base, base + path, None)
+    endpoint = endpoint_of(base)
+    if url != own and not (endpoint and server and listens(server.process.pid, endpoint)):
+        at_server = endpoint_of(own)  # the url leads to what stands before it
+        if server or endpoint is None:
+            endpoint = at_server
+    return Address(base, base + path, endpoint)

@@ -66,6 +66,7 @@ class Plan(Record):
     addresses: list[Address]  # where the servers of the API are with the changed file
     checks: Checks
     verification: Verification
+    environment: dict[str, str]  # of the server in the end
     warnings: list[str]
 
     @property
@@ -88,14 +89,15 @@ class Plan(Record):
     @property
     def ends_current(self) -> bool:
         """Whether the running server has read ``after`` in the end."""
-        return self.restart or (self.current.is_current and not self.edits)
+        return self.restart or (self.current.is_current and self.restart_reason is None)
 
     def result(self) -> dict[str, Any]:
         """What every module that changes airflow.cfg returns."""
+        unknown = not self.current.is_known and self.restart_reason is None
         return {
             "changed": self.changes,
             "restarted": self.restart,
-            "restart_pending": self.restart_reason is not None and not self.restart,
+            "restart_pending": None if unknown else self.restart_reason is not None and not self.restart,
             "restart_reason": self.restart_reason,
             "rolled_back": False,
             "airflow_version": self.host.version,
@@ -109,17 +111,38 @@ class Plan(Record):
         return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
-def plan(current: CurrentState, desired: DesiredState, target: Target, policy: ChangePolicy) -> Plan:
-    """:raises AirflowError: if what the task wants cannot be: a variable overrides the file, or nobody can log in."""
+def plan(
+    current: CurrentState,
+    desired: DesiredState,
+    target: Target,
+    policy: ChangePolicy,
+    next_environment: dict[str, str] | None = None,
+    note: str = "",
+) -> Plan:
+    """
+    :param next_environment: what the server gets at its next start, if that is another environment and known. ``note``
+        is a sentence on it.
+    :raises AirflowError: if what the task wants cannot be: a variable overrides the file, or nobody can log in.
+    """
     host, before = current.host, current.cfg
-    validate_overrides(desired.settings, host.environment, host.environment_of)
+    environment = host.environment if next_environment is None else next_environment
+    outcome = " Nothing was changed.%s" % note
+    validate_overrides(desired.settings, environment, host.environment_of, outcome)
+    gone = [variable for setting in desired.settings for variable in setting.variables if variable in host.environment]
+    gone = [variable for variable in gone if variable not in environment]
     after = edit(before, desired.settings)
+    if after is not before:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.values import validate_values
+
+        validate_values(desired.settings, after)
     edits = after is not before
     reason = "airflow.cfg changes" if edits else current.restart_reason
+    if gone and not reason:
+        reason = "%s is still in the environment of the running server, and its service no longer sets it" % gone[0]
     if policy.restart == "always":
         reason = reason or "restart is always"
     restart = reason is not None and policy.restart != "never"
-    backends = backends_read(host.family, after, host.environment)
+    backends = backends_read(host.family, after, environment)
     if desired.login and refuses_passwords(host.family, backends):
         raise AirflowError(
             "username and password are given to prove the result, and with %s the API takes no passwords. Nothing "
@@ -138,6 +161,7 @@ def plan(current: CurrentState, desired: DesiredState, target: Target, policy: C
         addresses=addresses,
         checks=checks,
         verification=_verification(current, desired, target, policy, addresses, restart),
+        environment=environment,
         warnings=[
             "%s keeps its old configuration: it is not among the services that are restarted." % str(server)
             for server in (host.bystanders if restart and not checks.bystanders else [])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
@@ -54,6 +53,10 @@ def prepare(plan: Plan, warn: Callable[[str], None]) -> Restart | None:
         from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
 
         managers_of(plan.target.services, host)  # raises if a service does not exist, or is another one
+    if plan.edits:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._change.replacement import validate_replaceable
+
+        validate_replaceable(host.path)
     return _restart(plan) if plan.restart else None
 
 
@@ -66,40 +69,67 @@ def _check_imports(plan: Plan, warn: Callable[[str], None]) -> None:
     if not host.interpreter:
         warn("Whether Airflow can import %s was not checked: its interpreter is not known." % ", ".join(names))
         return
-    from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import Unsafe, run_python
 
-    done = run_python(host, ["-c", _IMPORT_CHECK, host.family.kind, *names])
+    try:
+        done = run_python(host, ["-c", _IMPORT_CHECK, host.family.kind, *names])
+    except Unsafe as error:
+        warn("Whether Airflow can import %s was not checked. %s" % (", ".join(names), error))
+        return
     if done.status != 0:
-        said = done.last_line
-        for secret in _secrets(plan):
-            said = said.replace(secret, HIDDEN)
         raise AirflowError(
             "Airflow %s on this host cannot import %s: %s. The server would not start with it. Nothing was changed. "
             "Correct the name, or install what is missing for %s."
-            % (host.version, ", ".join(names), said, host.interpreter)
+            % (host.version, ", ".join(names), done.last_line, host.interpreter)
         )
 
 
 def _restart(plan: Plan) -> Restart:
     """:raises AirflowError: if nobody knows how to restart the server, or somebody else answers in its place."""
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import pid_file_problem
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import in_chroot
+    from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Command
     from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import managers_of
+    from ansible_collections.fleetops.airflow.plugins.module_utils._services.supervisor import Supervisor
 
     host, current = plan.host, plan.current
+    unhealthy = None
     for address, ask in zip(current.addresses, current.healths):
         health = ask()
+        if health.state == "unverified":
+            raise AirflowError(
+                "Whether the server at %s is healthy cannot be determined: %s. Nothing was changed. Name its authority "
+                "with ca_path, give as url a name that is in the certificate, or set validate_certs to false."
+                % (address.health_url, health.detail)
+            )
+        if health.state in ("down", "unhealthy"):
+            unhealthy = "%s: %s" % (address.health_url, health.detail)
         if health.state == "foreign":
             raise AirflowError(
                 "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
                 % (address.health_url, host.version, health.detail)
             )
-    managers = managers_of(plan.target.services, host)
+    try:
+        managers = managers_of(plan.target.services, host)
+    except AirflowError:
+        if not in_chroot():
+            raise
+        managers = []
+    if in_chroot() and not any(isinstance(manager, (Command, Supervisor)) for manager in managers):
+        raise AirflowError(
+            "A restart is needed (%s), and this task runs in a chroot, from which no server of the host is restarted. "
+            "Nothing was changed. Set restart to never." % plan.restart_reason
+        )
     if not managers:
         raise AirflowError(
             "A restart is needed (%s), and how the server is restarted is not known: neither supervisord nor a unit of "
             "systemd runs it, and neither service nor restart_command is given. Nothing was changed. Name one of them, "
             "or set restart to never and restart it in a handler." % plan.restart_reason
         )
+    problem = pid_file_problem(host.home) if host.serves and not host.servers else None
+    if problem and host.family.server_command == "webserver":
+        raise AirflowError("The webserver would not start: %s. Nothing was changed. Remove the pid file." % problem)
     return Restart(
         managers=managers,
         servers=host.servers,
@@ -110,14 +140,5 @@ def _restart(plan: Plan) -> Restart:
         timeout=plan.policy.health_timeout,
         tls=plan.target.tls,
         settings=plan.settings,
-        secrets=_secrets(plan),
+        unhealthy=unhealthy,
     )
-
-
-def _secrets(plan: Plan) -> list[str]:
-    """Values of the file and of the server's environment that a log may not carry into a play, longest first."""
-    options = [(option.name, option.value) for option in plan.before.options()]
-    values = options + list(plan.host.environment.items())
-    found = {value for name, value in values if is_secret_name(name) and len(value) >= 4}
-    found.update(setting.value for setting in plan.settings if setting.secret and setting.value)
-    return sorted(found, key=len, reverse=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The restart of services, up to the healthy server. Imported only where something is restarted."""
+"""One restart of the services that a task means: stop, end what they left, start, and wait until they are healthy."""
 
 from __future__ import annotations
 
@@ -7,25 +7,36 @@ import contextlib
 import os
 import signal
 import time
+from typing import Callable
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import HIDDEN, Setting, validate_overrides
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, validate_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import (
+    Endpoint,
+    listens,
+    orphan_of,
+    unrelated_listeners,
+)
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import place_of, read_end
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.isolation import is_same_file
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.launchers import components_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.masking import masked, whole_lines
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
     CLOCK_TICK,
     Address,
     Server,
     await_healthy,
     is_older_than,
-    orphan_of,
     running_servers,
-    unrelated_listeners,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Manager
 
-_RECOVERY = 120  # seconds, at least, that a server gets after a rollback
+_RECOVERY = 300  # seconds, at least, that a server gets after a rollback
+_TERMINATION = 10  # seconds between SIGTERM and SIGKILL, as supervisor has it
 _STEADY = 5  # seconds after which a service that nobody can ask counts as started
+_MOST_OF_LOG = 1 << 18  # bytes of a log that are looked at
 _LOG_EXCERPT = 3000  # characters of its log that a failed server is quoted with
 
 
@@ -35,10 +46,13 @@ class Restart(Step):
     To do it is for the changed file, to undo it is the same again for the old file.
 
     :param managers: the services, restarted in their order.
+    :param servers: the running servers of the API that these services are. No other process is ended.
     :param new: where the servers of the API are with the changed file, and ``old`` where they were: the change may move
         them. Both empty where none of the services is one.
+    :param timeout: seconds for the health of a server that has been started. What a service manager takes to stop or
+        start it has limits of its own.
     :param settings: what the new server has to read in the file: its environment may be another one than before.
-    :param secrets: values that must not appear when the server's log is quoted.
+    :param unhealthy: why the server was not healthy before this task; None if it was.
     """
 
     restarts = True
@@ -54,76 +68,126 @@ class Restart(Step):
         timeout: float,
         tls: health.Tls,
         settings: list[Setting],
-        secrets: list[str],
+        unhealthy: str | None = None,
     ) -> None:
         self._managers = managers
+        self._servers = servers
         self._home = home
         self._cfg_path = cfg_path
-        self._addresses, self._others = new, old
+        self._new, self._old = new, old
         self._timeout = timeout
         self._tls = tls
         self._settings = settings
-        self._secrets = secrets
+        self._unhealthy = unhealthy
+        self.seen = False  # whether a new server was seen that reads the file
+        self._touched = False  # whether a service may have been stopped or started
+        self._begun = 0.0
+        self._outcome = ""
         self._outputs = {path for server in servers for path in proc.regular_outputs(server.process.pid)}
 
     def do(self) -> None:
         """:raises AirflowError: with the end of the server's log, if there is no new and healthy server in time."""
-        self._validate_overrides(self._restart(self._timeout))
+        try:
+            self._restart(self._new, self._servers)
+            self._await(self._new, self._timeout)
+            self._inspect_new_servers()
+        except AirflowError as error:
+            if not self._unhealthy:
+                raise
+            raise error.followed_by(
+                "The server was not healthy before this task either: %s." % self._unhealthy
+            ) from None
 
     def undo(self) -> None:
-        """:raises AirflowError: as ``do``. What overrides the old file did so before."""
-        self._addresses, self._others = self._others, self._addresses
-        # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
-        self._restart(max(self._timeout, _RECOVERY))
+        """:raises AirflowError: as ``do``, if the server was healthy before this task."""
+        if not self._touched:
+            self._outcome = "The server was not touched."
+            return
+        try:
+            self._restart(self._old, [*self._servers, *self._started_since()])
+            # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
+            self._await(self._old, self._timeout if self._unhealthy else max(self._timeout, _RECOVERY))
+            self._outcome = "The server runs with it again."
+        except AirflowError:
+            if not self._unhealthy:
+                raise
+            self._outcome = "The server is not healthy, as before."
 
-    def _restart(self, timeout: float) -> float:
-        """Restart, and wait for health for so many seconds. When it began."""
+    def outcome(self) -> str:
+        return self._outcome
+
+    def _started_since(self) -> list[Server]:
+        """The servers that the restart has brought up."""
+        names = {name for server in self._servers for name in server.voucher.names}
+        return [
+            server
+            for server in running_servers()
+            if server.cfg_path == self._cfg_path
+            and not is_older_than(server, self._begun)
+            and server.is_credible(self._cfg_path)
+            and (not names or server.voucher.names & names)
+        ]
+
+    def _restart(self, addresses: list[Address], servers: list[Server]) -> None:
+        """Stop and start the services. Whatever fails, none stays down that had been stopped for this."""
         for manager in self._managers:
             self._outputs.update(manager.outputs())
         for name in ("out", "err", "log"):  # where `airflow webserver -D` writes
             self._outputs.add(os.path.join(self._home, "airflow-webserver." + name))
-        sizes = {path: os.path.getsize(path) if os.path.isfile(path) else 0 for path in self._outputs}
-        begun = time.time()
-        try:
-            self._stop_and_start()
-            for address in self._addresses:
-                self._await_health(address, begun, timeout)
-            if len(self._managers) > len(self._addresses):
-                self._await_steadiness(begun)
-        except AirflowError as error:
-            raise AirflowError("%s %s" % (error, self._log_excerpt(sizes))) from None
-        return begun
-
-    def _stop_and_start(self) -> None:
-        old = self._serving()
-        stopped = []
+        self._sizes = {path: _size(path) for path in self._outputs}
+        old = self._processes(addresses, servers)
+        self._begun = time.time()
+        to_start: list[Manager] = list(self._managers)
         try:
             for manager in self._managers:
-                stopped.append(manager)
-                manager.stop(self._timeout)
+                self._attempt(manager, manager.stop)
             if all(manager.interposes for manager in self._managers):
-                self._end_leftovers(old)
-        except AirflowError:
-            for manager in stopped:  # nothing may stay down because its neighbour does not stop
-                with contextlib.suppress(AirflowError):
-                    manager.start(self._timeout)
+                self._end_leftovers(old, addresses)
+            while to_start:
+                self._attempt(to_start[0], to_start[0].start)
+                del to_start[0]
+            for manager in self._managers:
+                manager.start_dependents()
+        except BaseException as error:
+            if self._touched:
+                self._start_again(to_start)
+            if isinstance(error, AirflowError):
+                raise error.followed_by(self._log_excerpt()) from None
             raise
+
+    def _attempt(self, manager: Manager, act: Callable[[], None]) -> None:
+        """Have a manager act. Where it refuses, and its process is the same as before, nothing has to be undone."""
+        before = manager.main_pid()
+        try:
+            act()
+        except BaseException:
+            now = None
+            with contextlib.suppress(AirflowError):
+                now = manager.main_pid()
+            self._touched = self._touched or before is None or now != before
+            raise
+        self._touched = True
+
+    def _start_again(self, managers: list[Manager]) -> None:
+        for manager in managers:
+            with contextlib.suppress(AirflowError, OSError):
+                manager.start()
         for manager in self._managers:
-            manager.start(self._timeout)
+            with contextlib.suppress(AirflowError, OSError):
+                manager.start_dependents()
 
-    def _serving(self) -> list[proc.Process]:
-        """The processes that belong to the servers now: whatever of them is left when they are down, is an orphan."""
-        ports = {address.port for address in (*self._addresses, *self._others)}
-        servers = [server for server in running_servers() if server.cfg_path == self._cfg_path]
-        if len(servers) > 1:  # others may read the same file, and are not ours to touch
-            listeners = {pid for port in ports if port for pid in proc.listeners(port)}
-            servers = [one for one in servers if any(proc.is_within(pid, one.process.pid) for pid in listeners)]
+    def _processes(self, addresses: list[Address], servers: list[Server]) -> list[proc.Process]:
+        """The processes that belong to these servers now: whatever of them is left when they are down, is an orphan."""
         family = [process for server in servers for process in proc.descendants(server.process.pid)]
-        unrelated = [process for port in ports if port for process in unrelated_listeners(port, None)]
-        orphan = orphan_of(self._home, unrelated)
-        return family + ([orphan, *proc.descendants(orphan.pid)] if orphan else [])
+        # A manager that ends a launcher may leave what it has started.
+        family += [process for manager in self._managers for process in components_of(manager.main_pid() or 0)]
+        for address in addresses:
+            unrelated = unrelated_listeners(address.endpoint, None) if address.endpoint else []
+            orphan = orphan_of(self._home, self._cfg_path, unrelated)
+            family += [orphan, *proc.descendants(orphan.pid)] if orphan else []
+        return family
 
-    def _end_leftovers(self, old: list[proc.Process]) -> None:
+    def _end_leftovers(self, old: list[proc.Process], addresses: list[Address]) -> None:
         """End what outlived its server: it would go on answering with the old configuration."""
         deadline = time.monotonic() + 3
         for number in (None, signal.SIGTERM, signal.SIGKILL):
@@ -133,31 +197,58 @@ class Restart(Step):
                     proc.send_signal(process, number)
             while any(proc.is_alive(process) for process in left) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            deadline = time.monotonic() + 5
-        for port in {address.port or 0 for address in self._addresses}:
-            unrelated = unrelated_listeners(port, None) if port else []
-            if unrelated:
+            deadline = time.monotonic() + _TERMINATION
+        for address in addresses:
+            unrelated = unrelated_listeners(address.endpoint, None) if address.endpoint else []
+            if unrelated and address.endpoint:
                 raise AirflowError(
                     "Port %d is taken by pid %d (%s), which does not belong to this Airflow."
-                    % (port, unrelated[0].pid, " ".join(unrelated[0].arguments[:2]))
+                    % (address.endpoint.port, unrelated[0].pid, " ".join(unrelated[0].arguments[:2]))
                 )
 
-    def _await_health(self, address: Address, begun: float, timeout: float) -> None:
+    def _await(self, addresses: list[Address], timeout: float) -> None:
+        """Wait for health, for so many seconds."""
+        try:
+            for address in addresses:
+                self._await_health(address, timeout)
+            if len(self._managers) > len(addresses):
+                self._await_steadiness()
+        except AirflowError as error:
+            raise error.followed_by(self._log_excerpt()) from None
+
+    def _await_health(self, address: Address, timeout: float) -> None:
         def objection() -> str | None:
-            old = _older_than(address.port, begun)
+            old = _older_than(address.endpoint, self._begun)
             return "still served by pid %d, which is older than the restart" % old.pid if old else None
 
         await_healthy(address.health_url, timeout, self._tls, objection, self._validate_running)
 
-    def _validate_overrides(self, begun: float) -> None:
-        for server in running_servers():
-            if server.cfg_path == self._cfg_path and not is_older_than(server, begun):
-                source = "the restarted server (pid %d)" % server.process.pid
-                validate_overrides(self._settings, server.environment, source, outcome="")
+    def _inspect_new_servers(self) -> None:
+        """:raises AirflowError: if what came up reads another file, or has a variable that overrides it."""
+        new = [server for server in running_servers() if not is_older_than(server, self._begun)]
+        reading = [server for server in new if is_same_file(server.cfg_path, self._cfg_path)]
+        for server in reading:
+            source = "the restarted server (pid %d)" % server.process.pid
+            validate_overrides(self._settings, server.environment, source, outcome="")
+        names = {name for server in self._servers for name in server.voucher.names}
+        for address in self._new:
+            answering = [
+                server
+                for server in new
+                if (address.endpoint and listens(server.process.pid, address.endpoint))
+                or (server.view and not reading)
+                or server.voucher.names & names
+            ]
+            if answering and not any(server in reading for server in answering):
+                raise AirflowError(
+                    "After the restart the server at %s (%s) does not read %s. Correct path, airflow_home or service."
+                    % (address.base_url, answering[0], self._cfg_path)
+                )
+        self.seen = bool(reading) or not self._new
 
-    def _await_steadiness(self, begun: float) -> None:
+    def _await_steadiness(self) -> None:
         """Services without an address show only by staying that they could read the file."""
-        while time.time() < begun + _STEADY:
+        while time.time() < self._begun + _STEADY:
             self._validate_running()
             time.sleep(0.2)
 
@@ -167,28 +258,35 @@ class Restart(Step):
             if given_up:
                 raise AirflowError("After the restart %s did not come up: %s." % (manager, given_up))
 
-    def _log_excerpt(self, sizes: dict[str, int]) -> str:
+    def _log_excerpt(self) -> str:
         """What the server wrote since, from its log files and from its manager."""
         words = ""
-        for path in sorted(sizes):
+        for path in sorted(self._sizes):
             try:
-                with open(path, "rb") as file:
-                    end = file.seek(0, os.SEEK_END)
-                    file.seek(max(sizes[path] if sizes[path] <= end else 0, end - _LOG_EXCERPT))
-                    text = file.read().decode("utf-8", "replace").strip()
+                data, cut = read_end(path, self._sizes[path], _MOST_OF_LOG)
             except OSError:
                 continue
+            text = data.decode("utf-8", "replace")
+            text = masked((whole_lines(text) if cut else text).strip())[-_LOG_EXCERPT:]
             if text:
                 words += "\n--- %s:\n%s" % (path, text)
         for manager in self._managers:
             said = manager.words()
             words += "\n--- %s:\n%s" % (manager, said[-_LOG_EXCERPT:]) if said else ""
-        for secret in self._secrets:
-            words = words.replace(secret, HIDDEN)
-        return "The server's last words:%s\n---" % words if words else "No log of the server was found to quote."
+        return "Log excerpt:%s\n---" % words if words else "No log of the server was found to quote."
 
 
-def _older_than(port: int | None, begun: float) -> proc.Process | None:
-    """A process that answers on the port and was there before the restart. Unknown behind a proxy."""
-    processes = [proc.read_process(pid) for pid in proc.listeners(port)] if port else []
-    return next((process for process in processes if process and process.started + CLOCK_TICK < begun), None)
+def _size(path: str) -> int:
+    """0 where there is no such file."""
+    try:
+        with place_of(path) as place:
+            status = place.status()
+    except OSError:
+        return 0
+    return status.st_size if status else 0
+
+
+def _older_than(endpoint: Endpoint | None, begun: float) -> proc.Process | None:
+    """A process that listens there and was there before the restart. Unknown behind a proxy."""
+    processes = unrelated_listeners(endpoint, None) if endpoint else []
+    return next((process for process in processes if process.started + CLOCK_TICK < begun), None)

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
     Diagnosis,
     Observed,
     call_of,
     clean,
+    server_failed,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.no_answer import (
     no_answer,
@@ -22,6 +26,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusa
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v1 import refused_v1
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v2 import refused_v2
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import no_manual_runs, no_such_run
 
 _REFUSED = {"v1": refused_v1, "v2": refused_v2, "experimental": refused_experimental}
 
@@ -42,10 +47,31 @@ def diagnose(seen: Observed) -> Diagnosis:
     return _problem(seen, answer)
 
 
+# What Airflow calls things, in the order of search, and the option that it comes from.
+_OPTIONS = (
+    ("run_id", "run_id"),
+    ("logical_date", "logical_date"),
+    ("execution_date", "logical_date"),
+    ("param", "conf"),
+    ("conf", "conf"),
+    ("note", "note"),
+)
+
+
+def _option_of(said: str) -> str:
+    said = said.replace("dag_run_id", "run_id")
+    named = next((option for word, option in _OPTIONS if re.search(rf"(?i)\b{word}", said)), "")
+    return f"the option {named}" if named else "the option that this is about"
+
+
 def _missing(seen: Observed) -> Diagnosis:
+    run_id = re.search(r"/dagRuns/([^/?]+)", seen.failure.path)
+    if run_id and "dagrun" in (seen.failure.said or "").replace(" ", "").replace("_", "").lower():
+        return no_such_run(unquote(run_id.group(1)))
     evidence = f"{call_of(seen)} answered {seen.failure.status}."
     if seen.import_errors:
         return Diagnosis(
+            "dag_not_found_import_errors",
             "Airflow has no such DAG, and files that it cannot import",
             f"{evidence} Import errors are in {', '.join(seen.import_errors)}.",
             "Mend that file if the DAG is in one of them (the web interface shows the errors); else correct dag_id.",
@@ -54,6 +80,7 @@ def _missing(seen: Observed) -> Diagnosis:
     if seen.import_errors is not None:
         evidence += " No file has an import error."
     return Diagnosis(
+        "dag_not_found",
         "Airflow has no such DAG",
         evidence,
         "Correct dag_id. If its file was deployed just now, wait until the scheduler has read it.",
@@ -66,13 +93,37 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
     said = clean(seen.failure.said or "", seen.private)
     evidence = f"{call_of(seen)} answered {answer.status}: {said}"
     if answer.status == 400 and "'note'" in said:
-        return Diagnosis("this release does not know notes", evidence, "Leave note out: it came with Airflow 2.5.", 400)
+        return Diagnosis(
+            "note_not_supported",
+            "this release does not know notes",
+            evidence,
+            "Leave note out: it came with Airflow 2.5.",
+            400,
+        )
     if answer.status == 400 and "import errors" in said:
         return Diagnosis(
-            "its file cannot be imported at present", evidence, "Mend it; the web interface shows the error.", 400
+            "dag_import_error",
+            "its file cannot be imported at present",
+            evidence,
+            "Mend it; the start page of the web interface shows the error.",
+            400,
         )
+    if "does not allow manual runs" in said:
+        return no_manual_runs(seen.dag_id)._replace(evidence=evidence, http_status=answer.status)
     if answer.status >= 500:
-        return Diagnosis(f"the webserver failed ({said})", evidence, "The webserver's log has more.", answer.status)
+        return server_failed(seen, f" ({said})" * bool(said), evidence, "The API server's log has more.")
+    if "run_id" in said and "match" in said:
+        return Diagnosis(
+            "run_id_not_allowed",
+            f"the server does not take such a run_id ({said})",
+            evidence,
+            "Give a run_id that matches allowed_run_id_pattern in [scheduler] of its airflow.cfg.",
+            answer.status,
+        )
     return Diagnosis(
-        f"Airflow refuses what was asked ({said})", evidence, "Correct the option that this is about.", answer.status
+        "request_rejected",
+        f"Airflow refuses what was asked ({said})",
+        evidence,
+        f"Correct {_option_of(said)}.",
+        answer.status,
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
@@ -15,7 +16,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import import_error, paused_dag
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import (
+    import_error,
+    no_manual_runs,
+    paused_dag,
+    stale_dag,
+)
 
 _NO_DAG = "~"  # Airflow's own sign for whichever DAG
 
@@ -27,6 +33,7 @@ def examine(api: Api, dag_id: str | None) -> dict[str, Any]:
         "release": None,
         "generation": None,
         "health": {},
+        "running_task": None,
         "anonymous": None,
         "login_accepted": None,
         "dag": None,
@@ -62,11 +69,21 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
         refused = failure.at_login or failure.status == 401
         found["login_accepted"] = False if refused and api.logins is not NOBODY else None
         return explain(api, dag_id or _NO_DAG, failure)
+    if found["health"].get("scheduler") == "unhealthy" and api.dialect.has_tasks:
+        with contextlib.suppress(CallFailed):
+            found["running_task"] = api.running_task() or ""
     return _examine_dag(api, dag_id, found) if dag_id else None
 
 
 def _examine_dag(api: Api, dag_id: str, found: dict[str, Any]) -> Diagnosis | None:
-    dag: dict[str, Any] = {"dag_id": dag_id, "exists": None, "is_paused": None, "has_import_errors": None}
+    dag: dict[str, Any] = {
+        "dag_id": dag_id,
+        "exists": None,
+        "is_paused": None,
+        "has_import_errors": None,
+        "is_stale": None,
+        "allows_manual_runs": None,
+    }
     found["dag"] = {**dag, "may_trigger": None}
     try:
         seen = api.dag(dag_id)
@@ -84,6 +101,10 @@ def _examine_dag(api: Api, dag_id: str, found: dict[str, Any]) -> Diagnosis | No
         return explain(api, dag_id, failure)
     if seen.has_import_errors:
         return import_error(dag_id)
+    if seen.is_stale:
+        return stale_dag(dag_id)
+    if not seen.allows_manual_runs:
+        return no_manual_runs(dag_id)
     return paused_dag(dag_id) if seen.is_paused else None
 
 

@@ -9,7 +9,9 @@ web interface's login form is tried once. The password goes to the host that it 
 
 from __future__ import annotations
 
+import re
 from typing import Sequence
+from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoToken
@@ -46,8 +48,15 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
         refused = refused_ticket(seen, logins.service)
         if refused:
             return refused
+    if answer.status >= 500 and not answer.passing:
+        seen = seen._replace(health=_health(api))
+    if failure.foreign and failure.at_login:
+        seen = seen._replace(base_path=_base_path(api.anonymous))
     if failure.foreign:
-        return diagnose(seen._replace(server=_identified(api.anonymous)))
+        server = _identified(api.anonymous)
+        if api.has_answered and (server is None or server.generation is None):  # it is there, and is hard to reach
+            server = Server(api.dialect.generation, None)
+        return diagnose(seen._replace(server=server))
     if failure.missing:
         return diagnose(seen._replace(import_errors=_import_errors(api)))
     if answer.status not in (401, 403):
@@ -113,6 +122,24 @@ def _identified(anonymous: Http) -> Server | None:
         return identify(anonymous)
     except TransportError:
         return None
+
+
+def _base_path(anonymous: Http) -> str | None:
+    """The path below which Airflow 3 says that everything is, if url has another: some calls work without it."""
+    try:
+        page = anonymous.send("GET", "/", headers={"Accept": "text/html"})
+    except TransportError:
+        return None
+    found = re.search(r'<base href="([^"]*)"', page.text)
+    path = urlsplit(found.group(1)).path.rstrip("/") if found else ""
+    return path if path and path != urlsplit(anonymous.base).path else None
+
+
+def _health(api: Api) -> dict[str, str | None]:
+    try:
+        return api.without_retries().inspect_health()[0]
+    except CallFailed:
+        return {}
 
 
 def _import_errors(api: Api) -> list[str] | None:

@@ -19,8 +19,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 
 
 class Diagnosis(NamedTuple):
-    """``cause`` is a clause, ``evidence`` and ``remedy`` are sentences; ``http_status`` is the refusing answer's."""
+    """``code`` is for programs and never changes its meaning: docs/diagnoses.md lists all. ``cause`` is a clause,
+    ``evidence`` and ``remedy`` are sentences; ``http_status`` is the refusing answer's.
+    """
 
+    code: str
     cause: str
     evidence: str
     remedy: str
@@ -49,12 +52,32 @@ class Observed(NamedTuple):
     may_trigger: bool | None = None
     import_errors: Sequence[str] | None = None
     private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
+    base_path: str | None = None  # what the web interface says that url lacks
+    health: Mapping[str, str | None] = {}  # what the health page says of each part of Airflow
     tried: float = 0  # seconds for which the call was repeated where another try might have succeeded
 
 
 def error(what: str, why: Diagnosis, **details: Any) -> AirflowError:
     """The error that tells a person both. ``details`` go into the module's result."""
     return AirflowError(f"{what}: {why.cause}. {why.remedy}", diagnosis=why._asdict(), **details)
+
+
+def server_failed(seen: Observed, said: str, evidence: str, remedy: str) -> Diagnosis:
+    """Airflow's server is there, and failed. ``said``: what it says of that, or something in front of it."""
+    status = seen.failure.status
+    database = seen.health.get("metadatabase", "healthy")
+    if database != "healthy":
+        return Diagnosis(
+            "database_not_available",
+            "Airflow's database does not respond",
+            f"{evidence} Airflow's health page calls the metadatabase {database!r}.",
+            "See whether the database is up, and can be reached from the Airflow host. The API server need not be "
+            "restarted.",
+            status,
+        )
+    return Diagnosis(
+        "server_error", f"the API server failed while it handled the request{said}", evidence, remedy, status
+    )
 
 
 def call_of(seen: Observed) -> str:

@@ -21,8 +21,10 @@ def role_too_low(seen: Observed, evidence: str) -> Diagnosis:
     what = "trigger" if seen.failure.method != "GET" else "read"
     who = repr(seen.username) if seen.username else "whom the token is for"
     return Diagnosis(
+        "role_too_low",
         f"the login is right, but the role of {who} does not allow to {what} this DAG",
         evidence,
-        f"Give {who} the role User or Op, or one that can read and edit the DAG and create DAG runs.",
+        f"Give {who} the role User or Op, or one that can read and edit the DAG and create DAG runs. For a user with a "
+        "role for certain DAGs only, Airflow says the same of a DAG that does not exist: see that dag_id is right.",
         seen.failure.status,
     )

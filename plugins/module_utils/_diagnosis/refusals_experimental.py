@@ -16,11 +16,20 @@ def refused_experimental(seen: Observed, answer: Answer) -> Diagnosis:
     evidence = f"{call_of(seen)} answered {status}; without a login it is answered {seen.anonymous}."
     api_auth = API_AUTH.format(backends="[basic_auth]")
     if seen.anonymous == 403:
-        return Diagnosis("the API is closed to everybody (deny_all is in force)", evidence, api_auth, status)
+        return Diagnosis(
+            "deny_all_in_force", "the API is closed to everybody (deny_all is in force)", evidence, api_auth, status
+        )
     if seen.username is None:
-        return Diagnosis("the API wants a login, and none was given", evidence, "Give username and password.", status)
+        return Diagnosis(
+            "credentials_missing",
+            "the API wants a login, and none was given",
+            evidence,
+            "Give username and password.",
+            status,
+        )
     if seen.anonymous == 401 and status == 403:
         return Diagnosis(
+            "wrong_credentials",
             f"the password is not that of {seen.username!r}, or the API has no such user",
             evidence,
             "Correct username and password. The API of Airflow 1.10 has users of its own (PasswordUser): those of the "
@@ -29,9 +38,12 @@ def refused_experimental(seen: Observed, answer: Answer) -> Diagnosis:
         )
     if seen.anonymous == 401:
         return Diagnosis(
+            "authorization_header_lost",
             "the login does not reach Airflow: something in front of it removes the Authorization header",
             evidence,
             "Let the proxy in front of Airflow pass the Authorization header.",
             status,
         )
-    return Diagnosis("it cannot be told from outside why the API refuses this call", evidence, api_auth, status)
+    return Diagnosis(
+        "rejected_unknown", "it cannot be told from outside why the API refuses this call", evidence, api_auth, status
+    )

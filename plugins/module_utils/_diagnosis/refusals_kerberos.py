@@ -17,6 +17,7 @@ def refused_ticket(seen: Observed, service: str) -> Diagnosis | None:
     evidence = f"{call_of(seen)} answered {answer.status} to a ticket for {service}."
     if answer.status == 401:
         return Diagnosis(
+            "ticket_rejected",
             "it cannot be told from outside which it is: (1) kerberos_auth is not in force, (2) the server takes "
             f"itself for another host, and has no key of {service}, (3) {HEADER_LOST}",
             evidence,
@@ -26,6 +27,7 @@ def refused_ticket(seen: Observed, service: str) -> Diagnosis | None:
         )
     if answer.status == 403:
         return Diagnosis(
+            "ticket_forbidden",
             "it cannot be told from outside which it is: (1) the role of the principal's user is too low, or "
             "(2) on Airflow 2.8 and later, nobody looked at the ticket, because a public role is set",
             evidence,
@@ -35,6 +37,7 @@ def refused_ticket(seen: Observed, service: str) -> Diagnosis | None:
     if not seen.failure.foreign:
         return None
     return Diagnosis(
+        "no_user_for_principal",
         "the webserver failed while it handled the ticket: it does so where no user of Airflow is called like the "
         "whole principal, realm included",
         evidence,

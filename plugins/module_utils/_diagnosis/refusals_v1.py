@@ -30,6 +30,7 @@ def refused_v1(seen: Observed, answer: Answer) -> Diagnosis:
 
     if seen.has_token and not login_shows(seen):
         return Diagnosis(
+            "token_not_supported",
             "the token is not taken: Airflow 2 itself gives none and takes none, so it is for something in front of it "
             "or of another kind",
             evidence,
@@ -37,16 +38,29 @@ def refused_v1(seen: Observed, answer: Answer) -> Diagnosis:
             status,
         )
     if seen.username is None and not seen.has_token:
-        return Diagnosis("the API wants a login, and none was given", evidence, "Give username and password.", status)
+        return Diagnosis(
+            "credentials_missing",
+            "the API wants a login, and none was given",
+            evidence,
+            "Give username and password.",
+            status,
+        )
     if status == 403 and login_shows(seen):
         return role_too_low(seen, evidence)
     if tells_by_itself(seen):
-        return Diagnosis("basic_auth is not in force, so the API takes no passwords", evidence, api_auth, status)
+        return Diagnosis(
+            "basic_auth_not_in_force",
+            "basic_auth is not in force, so the API takes no passwords",
+            evidence,
+            api_auth,
+            status,
+        )
     if seen.form is False:
         cause = f"the password is not that of {seen.username!r}, or there is no such active user"
         if challenged:
-            return Diagnosis(cause, evidence, SERVICE_USER, status)
+            return Diagnosis("wrong_credentials", cause, evidence, SERVICE_USER, status)
         return Diagnosis(
+            "wrong_credentials_or_basic_auth_not_in_force",
             f"{cause}; whether the API takes passwords at all (basic_auth) cannot be told before a login is right",
             evidence,
             "Correct username and password, or run the role fleetops.airflow.api_auth on the Airflow host: it has the "
@@ -55,6 +69,7 @@ def refused_v1(seen: Observed, answer: Answer) -> Diagnosis:
         )
     if seen.form and challenged:
         return Diagnosis(
+            "authorization_header_lost",
             "the login is right and basic_auth is in force, but the login does not reach Airflow",
             evidence,
             "Let the proxy in front of Airflow pass the Authorization header.",
@@ -68,7 +83,7 @@ def refused_v1(seen: Observed, answer: Answer) -> Diagnosis:
         )
         if seen.may_trigger is False:
             api_auth += f" Also give {seen.username!r} the role User or Op."
-        return Diagnosis(cause, evidence, api_auth, status)
+        return Diagnosis("basic_auth_not_in_force_or_header_lost", cause, evidence, api_auth, status)
     return _unknown_refusal(seen, status, evidence, challenged, api_auth)
 
 
@@ -76,6 +91,7 @@ def _unknown_refusal(seen: Observed, status: int, evidence: str, challenged: boo
     wrong_login = f"the password is not that of {seen.username!r}, or that is no active user with a local password"
     if challenged:
         return Diagnosis(
+            "wrong_credentials_or_header_lost",
             f"basic_auth is in force; it cannot be told from outside whether (1) {wrong_login}, or (2) {HEADER_LOST}",
             evidence,
             SERVICE_USER,
@@ -86,7 +102,9 @@ def _unknown_refusal(seen: Observed, status: int, evidence: str, challenged: boo
         candidates.append("the user's role is too low")
     candidates.append(HEADER_LOST)
     listed = ", ".join(f"({number}) {candidate}" for number, candidate in enumerate(candidates, 1))
-    return Diagnosis(f"it cannot be told from outside which it is: {listed}", evidence, api_auth, status)
+    return Diagnosis(
+        "rejected_unknown", f"it cannot be told from outside which it is: {listed}", evidence, api_auth, status
+    )
 
 
 def login_shows(seen: Observed) -> bool:

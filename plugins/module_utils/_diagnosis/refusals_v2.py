@@ -23,6 +23,7 @@ def refused_v2(seen: Observed, answer: Answer) -> Diagnosis:
         evidence += f" The server is Airflow {seen.server.release}."
     if seen.failure.at_login:
         return Diagnosis(
+            "wrong_credentials",
             f"the password is not that of {seen.username!r}, or there is no such active user",
             evidence,
             "Correct username and password. The simple auth manager makes its passwords itself and keeps them in "
@@ -31,13 +32,20 @@ def refused_v2(seen: Observed, answer: Answer) -> Diagnosis:
             status,
         )
     if "expired" in said.lower():
-        return Diagnosis("the token has expired", evidence, "Give a new one, or username and password.", status)
+        return Diagnosis(
+            "token_expired", "the token has expired", evidence, "Give a new one, or username and password.", status
+        )
     if seen.username is None and not seen.has_token:
         return Diagnosis(
-            "the API wants a token, and no login was given", evidence, "Give username and password, or a token.", status
+            "credentials_missing",
+            "the API wants a token, and no login was given",
+            evidence,
+            "Give username and password, or a token.",
+            status,
         )
     if said == "Invalid JWT token" and seen.has_token:
         return Diagnosis(
+            "token_not_of_server",
             "the token is none that this server has signed, or its secret has changed since",
             evidence,
             "Give a new one from this very server, or username and password.",
@@ -45,6 +53,7 @@ def refused_v2(seen: Observed, answer: Answer) -> Diagnosis:
         )
     if said == "Invalid JWT token":
         return Diagnosis(
+            "secrets_differ",
             "the server refuses a token that it has given a moment ago: several servers sign with different secrets",
             evidence,
             "Run fleetops.airflow.airflow_api_auth with one and the same jwt_secret on all hosts of this Airflow.",
@@ -52,6 +61,7 @@ def refused_v2(seen: Observed, answer: Answer) -> Diagnosis:
         )
     if status == 401:
         return Diagnosis(
+            "authorization_header_lost",
             "the login does not reach Airflow: something in front of it removes the Authorization header",
             evidence,
             "Let the proxy in front of Airflow pass the Authorization header.",

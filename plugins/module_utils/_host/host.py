@@ -3,9 +3,25 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import VersionFamily
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, VersionFamily
+
+# What a service may run beside a server of the API.
+_COMPONENTS = ("celery", "dag-processor", "flower", "kerberos", "scheduler", "standalone", "triggerer", "worker")
+
+
+def airflow_in(arguments: list[str]) -> tuple[str, str] | None:
+    """The program ``airflow`` and its command (``webserver``, ``scheduler``, ...) in the command of a service, also
+    through a shell or a wrapper. None if they do not stand there.
+    """
+    words = [word.strip("'\";&()") for argument in arguments for word in argument.split()]
+    for program, command in zip(words, words[1:]):
+        if os.path.basename(program) == "airflow" and command in (*SERVER_COMMANDS, *_COMPONENTS):
+            return program, command
+    return None
 
 
 class ServiceDefinition(Record):
@@ -15,6 +31,28 @@ class ServiceDefinition(Record):
     arguments: list[str]
     environment: dict[str, str]
     user: str | None
+    directory: str = "/"
+    is_known: bool = False  # whether its manager tells the environment of what it starts
+
+    @property
+    def home(self) -> str:
+        """What ``~`` stands for in its processes."""
+        return self.environment.get("HOME") or os.path.expanduser("~" + (self.user or "root"))
+
+    @property
+    def tells_path(self) -> bool:
+        """Whether it is known which airflow.cfg its server reads: a script that it starts may name another one."""
+        if "AIRFLOW_HOME" in self.environment or "AIRFLOW_CONFIG" in self.environment:
+            return True
+        found = airflow_in(self.arguments) if self.is_known else None
+        return found is not None and found[0] in self.arguments[:2]
+
+
+class Sources(Record):
+    """Where it is known from, each for a sentence."""
+
+    path: str
+    version: str
 
 
 class Host(Record):
@@ -27,8 +65,10 @@ class Host(Record):
     servers: list[Server]  # the running servers that the task means; all read this file
     bystanders: list[Server]  # running servers that read this file too, and that the task does not mean
     others: list[Server]  # those that read other files
-    service_names: set[str]  # under which service managers know the server
+    service_names: frozenset[str]  # under which service managers know the server
+    sources: Sources  # of the path and the version
     service: ServiceDefinition  # what the service says of itself, if it is named and its server does not run
+    packages: str | None = None  # the directory that has the Airflow package
 
     @property
     def server(self) -> Server | None:
@@ -55,6 +95,13 @@ class Host(Record):
 
     @property
     def serves(self) -> bool:
-        """Whether a server of the API belongs to the task; a named service may be another program of Airflow."""
-        commands = {word for word in self.service.arguments[1:4] if not word.startswith("-")}
-        return bool(self.servers) or not commands or self.family.server_command in commands
+        """Whether a server of the API belongs to the task; a named service may be another program of Airflow.
+
+        Where its command does not tell, as a script's does not, it is so unless another server reads the file.
+        """
+        if self.servers:
+            return True
+        found = airflow_in(self.service.arguments)
+        if found is None:
+            return not self.service.arguments or not self.bystanders
+        return found[1] in SERVER_COMMANDS

@@ -14,6 +14,7 @@ from typing import Any, Callable, Mapping
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, override
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import place_of, read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.keytab import entries, principals
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import webserver_config_value
@@ -22,6 +23,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._releases import 
 
 _SERVICE = "airflow"
 _VARIABLE = "KRB5_KTNAME"  # what the Kerberos library reads; Airflow sets it from its own option where it is not set
+_MOST_BYTES = 1 << 20  # of a keytab
 _NOTHING = "Nothing was changed."
 
 # Which name the server takes for its host's has changed with the releases, so the backend itself is asked: those of old
@@ -58,8 +60,8 @@ def validate_keytab_variable(host: Host, wanted: Mapping[str, Any]) -> None:
     given = host.environment.get(_VARIABLE)
     if given is not None and wanted.get("keytab") and _path(given) != _path(str(wanted["keytab"])):
         raise AirflowError(
-            "%s=%s in the environment of %s beats [%s] keytab of airflow.cfg: a change there would do nothing. %s Take "
-            "the variable out of the server's service, restart it, then run this again."
+            "%s=%s in the environment of %s overrides [%s] keytab of airflow.cfg: a change there would do nothing. %s "
+            "Remove the variable from the server's service, then run this task again."
             % (_VARIABLE, given, host.environment_of, KERBEROS, _NOTHING),
             overridden_by=_VARIABLE,
         )
@@ -78,7 +80,7 @@ def check(host: Host, cfg: Cfg, backend: str | None, warn: Callable[[str], None]
         warn("The keytab %s is in no file, so it was not checked." % keytab.name)
         return
     keys = principals_in(host, path)
-    if os.stat(path).st_mode & stat.S_IROTH:
+    if _is_readable_by_all(path):
         warn("Every user of this host may read the keytab %s, and be the server with it. Give it mode 0400." % path)
     name = _server_name(host, cfg, backend, warn) if backend else None
     services = [principal.rpartition("@")[0] for principal in keys]
@@ -93,6 +95,15 @@ def check(host: Host, cfg: Cfg, backend: str | None, warn: Callable[[str], None]
             nothing=_NOTHING,
         )
     )
+
+
+def _is_readable_by_all(path: str) -> bool:
+    try:
+        with place_of(path) as place:
+            status = place.status()
+    except OSError:
+        return False
+    return bool(status and status.st_mode & stat.S_IROTH)
 
 
 def principals_in(host: Host, path: str) -> list[str]:
@@ -128,10 +139,10 @@ def _read_as_server(host: Host, path: str) -> bytes:
 
     user = user_of(host)
     try:
-        with acting_as(user), open(path, "rb") as file:
-            return file.read()
+        with acting_as(user):
+            return read_foreign(path, _MOST_BYTES)
     except PermissionError:
-        whose = "the user %s, as whom the server runs" % user.pw_name if user else "this user"
+        whose = "the user %s, as whom the server runs" % user.name if user else "this user"
         raise AirflowError(
             "The keytab %s cannot be read by %s. Give it to the server's user, with mode 0400, in a folder that this "
             "user can enter." % (path, whose)
@@ -153,9 +164,13 @@ def _server_name(host: Host, cfg: Cfg, backend: str, warn: Callable[[str], None]
         return None
     if configured:
         return configured.lower()
-    from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import Unsafe, run_python
 
-    done = run_python(host, ["-c", _HOST_NAME, backend])
-    names = re.findall(r"(?m)^host name (\S+)$", done.output)
+    try:
+        done = run_python(host, ["-c", _HOST_NAME, backend])
+    except Unsafe as error:
+        warn("Whether the keytab has the server's own name was not checked. %s" % error)
+        return None
+    names = re.findall(r"(?m)^host name (\S+)$", done.raw)
     # None if the backend cannot be imported, which is told by whoever looks at all new backends.
     return names[-1].lower() if names else None  # in lower case as the Kerberos library makes it

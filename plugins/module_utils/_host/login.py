@@ -26,6 +26,8 @@ _TIMEOUT = 30.0  # seconds for each wait on the network
 def refused_login(family: VersionFamily, base_url: str, login: tuple[str, str], tls: Tls = VERIFIED) -> str | None:
     """Why a username and a password are not good for this server, as a sentence. None if they are.
 
+    That a request with them is accepted shows it only if the same request without them is not.
+
     :raises AirflowError: if the answers say nothing about the login.
     """
     username = login[0]
@@ -41,7 +43,28 @@ def refused_login(family: VersionFamily, base_url: str, login: tuple[str, str], 
     causes = "the user's role may not read DAGs"
     if not family.token_path:
         causes = "the user does not exist, the password is wrong, or " + causes
-    return _judged(answer, answer.status == 200 and "json" in answer.content_type, url, username, causes)
+    refused = _judged(answer, answer.status == 200 and "json" in answer.content_type, url, username, causes)
+    if refused is None and accepts_anybody(family, base_url, tls):
+        raise AirflowError(
+            "The login of %s cannot be verified at %s: the server accepts the same request without credentials "
+            "(anonymous access). Remove the public role, or the option that makes everybody an admin, from its "
+            "configuration." % (username, url)
+        )
+    return refused
+
+
+def accepts_anybody(family: VersionFamily, base_url: str, tls: Tls = VERIFIED) -> bool:
+    """Whether requests are accepted whoever sends them, so that none of them shows whether a login is right.
+
+    Where a password is exchanged for a token, that is so if tokens are given without a password. Otherwise it is so
+    unless a request without credentials is known to be rejected.
+    """
+    if not family.token_path:
+        return open_to_everybody(family, base_url, tls) is not False
+    try:
+        return _token(get(base_url + family.token_path, _TIMEOUT, tls)) is not None
+    except Unreachable:
+        return True
 
 
 def may_trigger(family: VersionFamily, base_url: str, login: tuple[str, str], tls: Tls = VERIFIED) -> bool:
@@ -60,7 +83,9 @@ def may_trigger(family: VersionFamily, base_url: str, login: tuple[str, str], tl
     except Unreachable:
         return False
     # Another 404 than that of this DAG would say nothing about the user.
-    return answer.status == 404 and nowhere.encode("ascii") in answer.body
+    return (
+        answer.status == 404 and nowhere.encode("ascii") in answer.body and not accepts_anybody(family, base_url, tls)
+    )
 
 
 def _credentials(family: VersionFamily, base_url: str, login: tuple[str, str], tls: Tls) -> str | Answer:

@@ -8,7 +8,6 @@ from typing import Any, Callable, Mapping
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, is_secret_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import folder_beside
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.known_options import (
     KnownOptions,
     read_known_options,
@@ -53,21 +52,24 @@ def all_options(
     settings = []
     for section, options in sections.items():
         if not isinstance(options, Mapping) or not options:
-            raise AirflowError("settings of section %s are no options with values: %r." % (section, options))
+            # The value is not quoted: it may be a secret whose section was forgotten.
+            raise AirflowError(
+                "settings of section %s: %s, not options with values. Nothing was changed. Write {SECTION: {OPTION: "
+                "VALUE}}." % (section, "nothing" if not options else "a %s" % type(options).__name__)
+            )
         for option, value in options.items():
             names = known.options.get(section) if known else None
             if names is not None and option not in names and value is not None:
-                warn(
-                    "Airflow %s describes no option %s in [%s].%s"
-                    % (host.version, option, section, _meant(option, names))
-                )
+                present = known.present(section, option) if known else None
+                meant = " Its name is [%s] %s now." % present if present else _meant(option, names)
+                warn("Airflow %s describes no option %s in [%s].%s" % (host.version, option, section, meant))
             settings.append(setting_of(section, str(option), value, known))
     return settings
 
 
 def options_known_to(host: Host) -> KnownOptions | None:
     """What the installed release describes. None where it is not installed."""
-    folder = folder_beside(host.interpreter) if host.interpreter else None
+    folder = host.packages
     return read_known_options(folder) if folder else None
 
 
@@ -79,7 +81,8 @@ def setting_of(section: str, option: str, value: Any, known: KnownOptions | None
             % (section, option, "list" if isinstance(value, list) else "dictionary")
         )
     secret = is_secret_name(option) or bool(known and (section, option) in known.sensitive)
-    return Setting(section, option, None if value is None else str(value).strip(), secret=secret)
+    former = known.former_of(section, option) if known else ()
+    return Setting(section, option, None if value is None else str(value).strip(), secret=secret, former=former)
 
 
 def _meant(option: str, names: set[str]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.sockets import listening
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.sockets import addresses_of, listening
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 
@@ -20,11 +20,12 @@ class Process(Record):
     arguments: list[str]
 
 
-def processes(mentioning: bytes) -> list[Process]:
-    """All processes whose command line contains ``mentioning``."""
+def processes(*mentioning: bytes) -> list[Process]:
+    """All processes whose command line contains one of ``mentioning``."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and mentioning in _read("/proc/%s/cmdline" % entry):
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        line = _read("/proc/%s/cmdline" % entry)
+        if any(word in line for word in mentioning):
             process = read_process(int(entry))
             if process:
                 found.append(process)
@@ -87,6 +88,26 @@ def working_directory(pid: int) -> str | None:
     return _link("/proc/%d/cwd" % pid)
 
 
+def executable(pid: int) -> str | None:
+    """The program that the process runs, whatever it calls itself. None if we may not look."""
+    return _link("/proc/%d/exe" % pid)
+
+
+def status(pid: int) -> dict[str, str]:
+    """The lines of /proc/PID/status. Empty if there is no such process."""
+    lines = _read("/proc/%d/status" % pid).decode("utf-8", "replace").splitlines()
+    return {name: value.strip() for name, _colon, value in (line.partition(":") for line in lines)}
+
+
+def group_members(group: str) -> list[int]:
+    """The processes of a control group, as the kernel lists them. Where it does not, each process is asked."""
+    for mount in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"):
+        pids = _read("%s%s/cgroup.procs" % (mount, group)).split()
+        if pids:
+            return [int(pid) for pid in pids]
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and control_group(int(entry)) == group]
+
+
 def control_group(pid: int) -> str:
     """The path of the process's control group as systemd knows it; "" where there is none."""
     groups = {}
@@ -121,17 +142,20 @@ def is_within(pid: int, ancestor: int) -> bool:
     return False
 
 
-def listeners(port: int) -> list[int]:
-    """The pids that hold a socket listening on this TCP port: of those that may be looked into."""
-    return _holders(listening(port))
+def listeners(port: int, address: str = "") -> list[int]:
+    """The pids that hold a socket listening on this TCP port: of those that may be looked into.
+
+    :param address: the IP address on which it takes connections; "" for any. So below.
+    """
+    return _holders(listening(port, address))
 
 
-def listeners_outside(port: int, ancestor: int) -> list[int]:
+def listeners_outside(port: int, ancestor: int, address: str = "") -> list[int]:
     """The listeners that are not ``ancestor`` and were not started by it or its children.
 
     To look into every process of a busy host takes long, so the family is asked first whether it holds all there is.
     """
-    sockets = listening(port)
+    sockets = listening(port, address)
     family = [ancestor]
     for pid in family:  # grows while it is walked
         family += _children(pid)
@@ -141,9 +165,14 @@ def listeners_outside(port: int, ancestor: int) -> list[int]:
     return [pid for pid in _holders(sockets) if not is_within(pid, ancestor)]
 
 
-def is_listened_on(port: int) -> bool:
+def listening_at(pid: int) -> list[tuple[str, int]]:
+    """The IP addresses and ports on which a process listens."""
+    return addresses_of({target for target in _open_files(pid) if target.startswith("socket:")})
+
+
+def is_listened_on(port: int, address: str = "") -> bool:
     """Whether any process of this network namespace listens on the port, visible to us or not."""
-    return bool(listening(port))
+    return bool(listening(port, address))
 
 
 def mapped_files(pid: int) -> list[str]:
@@ -157,6 +186,25 @@ def regular_outputs(pid: int) -> list[str]:
     """The regular files that the process's standard output and error go to."""
     targets = [_link("/proc/%d/fd/%d" % (pid, number)) for number in (1, 2)]
     return sorted({target for target in targets if target and os.path.isfile(target)})
+
+
+def lock_holders(inode: int) -> list[set[int]]:
+    """Of each process that holds a lock (flock) on a file, and that may be looked into, all its user ids.
+
+    A setuid program has several: whoever has started it may have given it the lock.
+    """
+    ending = b":%d " % inode
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        folder = "/proc/%s/fdinfo" % pid
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        lines = (line for name in names for line in _read("%s/%s" % (folder, name)).splitlines())
+        if any(line.startswith(b"lock:") and b"FLOCK" in line and ending in line for line in lines):
+            found.append({int(uid) for uid in status(int(pid)).get("Uid", "").split()})
+    return found
 
 
 def _holders(sockets: set[str]) -> list[int]:

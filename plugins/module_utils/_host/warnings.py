@@ -9,9 +9,13 @@ from typing import Iterator
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import expanded
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SECTION, backends_in_file, backends_read
 
+_MOST_BYTES = 1 << 20  # of webserver_config.py
 _TRUE = ("t", "true", "1", "yes", "on")
 
 
@@ -55,6 +59,16 @@ def _of_options(host: Host, cfg: Cfg) -> Iterator[str]:
         yield "simple_auth_manager_all_admins is on: everybody who reaches the server is an admin, without a password."
 
 
+def of_public_role(host: Host, cfg: Cfg) -> Iterator[str]:
+    """Reads webserver_config.py, which takes longer than all else."""
+    role = public_role(host, cfg)
+    if not host.family.name.startswith("1.10") and role not in (None, "", "Public"):
+        yield (
+            "The public role is %s: whoever reaches the server may do what this role may, without a password, or with "
+            "a wrong one." % role
+        )
+
+
 def _of_the_file(host: Host) -> Iterator[str]:
     if stat.S_IMODE(os.stat(host.real_path).st_mode) & stat.S_IROTH:
         yield (
@@ -69,33 +83,36 @@ def _is_true(host: Host, cfg: Cfg, section: str, option: str) -> bool:
 
 
 def public_role(host: Host, cfg: Cfg) -> str | None:
-    """AUTH_ROLE_PUBLIC: the role of callers whom nobody has logged in; see webserver_config_value."""
+    """The role of callers whom nobody has logged in: of FAB's own option, else of webserver_config.py.
+
+    "" if it is not set. None if it cannot be determined; see webserver_config_value.
+    """
+    if host.family.token_path:
+        option = host.environment.get(variable_name("fab", "auth_role_public")) or cfg.get("fab", "auth_role_public")
+        if option:
+            return option
     return webserver_config_value(host, cfg, "AUTH_ROLE_PUBLIC")
 
 
 def webserver_config_value(host: Host, cfg: Cfg, name: str) -> str | None:
     """A text that webserver_config.py sets.
 
-    "" where it is not set. None where it cannot be told without running the file.
+    "" where it is not set. None where it cannot be determined without running the file.
     """
     import ast
+
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.assignments import assigned_text
 
     path = None
     for section in ("fab", "webserver"):
         path = path or host.environment.get(variable_name(section, "config_file")) or cfg.get(section, "config_file")
     path = (path or "{AIRFLOW_HOME}/webserver_config.py").replace("{AIRFLOW_HOME}", host.home)
+    user_home = host.environment.get("HOME") or home_of(host.server.process.uid if host.server else os.geteuid())
+    path = os.path.join(host.home, expanded(path, {"AIRFLOW_HOME": host.home, **host.environment}, user_home))
     try:
-        with open(path, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
+        tree = ast.parse(read_foreign(path, _MOST_BYTES))
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
-    value: str | None = ""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign) or name not in [getattr(t, "id", None) for t in node.targets]:
-            continue
-        if node not in tree.body or not isinstance(node.value, ast.Constant) or not isinstance(node.value.value, str):
-            return None
-        value = node.value.value
-    return value
+    return assigned_text(tree, name)

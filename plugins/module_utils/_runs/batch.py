@@ -17,13 +17,20 @@ from datetime import datetime, timedelta, timezone
 from typing import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import RETRY_SECONDS
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import all_within
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import Dags, Trigger
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import (
+    LAST_WORDS,
+    LEAST_LOOK,
+    Dags,
+    Trigger,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause
 
 CONNECTIONS = 4
@@ -38,6 +45,7 @@ _MARGIN = timedelta(seconds=30)
 _IDLE_INSPECTIONS = 5
 
 _REFUSALS = 3
+_INSTANT = 0.05  # seconds for which it is not worth to wait
 _MOST_WITH_TASKS = 20
 
 
@@ -110,9 +118,11 @@ class Batch:
         self._clock = clock
         self._sleep = sleep
         self._lanes = Lanes(len(requests))
-        self._since = datetime.now(timezone.utc)
+        self._since = self._begun = datetime.now(timezone.utc)
         self._gone = False  # the server has not come back within the retries of one run
         self._refusals: dict[str, CallFailed] = {}  # of a DAG, or "" of everything
+        self._login_lock = threading.Lock()
+        self._login_rejected: bool | None = None  # not asked for yet
         self._failed_runs = 0
         dags = Dags(api)
         self.triggers = [Trigger(api, request, clock, sleep, dags, self._lanes.one) for request in requests]
@@ -125,7 +135,7 @@ class Batch:
 
     def submit(self, check_mode: bool = False) -> None:
         """Make the runs exist, or look whether that would go well."""
-        self._since = self._api.server_time() - _MARGIN
+        self._since = self._begun = self._api.server_time() - _MARGIN
         self._submit(0, check_mode)  # by it the API finds out whom it speaks to
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             for _done in pool.map(lambda number: self._submit(number, check_mode), range(1, len(self.triggers))):
@@ -142,6 +152,33 @@ class Batch:
             self._end(pending, run)
         if pending:
             self._wait_for(pending, self.triggers[0].request)
+        with all_within(RETRY_SECONDS):
+            self._check_successes()
+
+    def _check_successes(self) -> None:
+        """Find the tasks that failed in runs that are a success, in one request for all of them."""
+        green = {
+            (trigger.run.dag_id, str(trigger.run.run_id)): number
+            for number, trigger in enumerate(self.triggers)
+            if trigger.run is not None and trigger.run.state == "success" and number not in self.failures
+        }
+        if not green:
+            return
+        starts = [trigger.run.start_date for trigger in self.triggers if trigger.run is not None]
+        since = min((parsed_date(start) for start in starts if start), default=self._begun)  # by the server's clock
+        try:
+            with all_within(self._api.http.timeout):
+                failed = self._api.failed_tasks_since(sorted({dag_id for dag_id, _run_id in green}), since.isoformat())
+        except CallFailed:
+            failed = None  # that the runs are a success is known
+        for key, number in green.items():
+            trigger = self.triggers[number]
+            trigger.failed_tasks = None if failed is None else failed.get(key, [])
+            try:
+                if trigger.run is not None:
+                    trigger.check_success(trigger.run)
+            except AirflowError as error:
+                self.failures[number] = error
 
     def _submit(self, number: int, check_mode: bool) -> None:
         trigger = self.triggers[number]
@@ -157,9 +194,24 @@ class Batch:
             if failure.answer is None or failure.answer.passing:
                 self._gone = True
             elif failure.status in (401, 403, 404):
-                self._refusals.setdefault("" if failure.status == 401 else dag_id, failure)
+                whole = failure.status == 401 or (failure.status == 403 and self._rejects_login())
+                self._refusals.setdefault("" if whole else dag_id, failure)
         except AirflowError as error:
             self.failures[number] = error
+
+    def _rejects_login(self) -> bool:
+        """Whether the login is rejected for everything: beside ``session`` Airflow answers 403 to a wrong password too.
+
+        Asked for once: each attempt counts against the user's account.
+        """
+        with self._login_lock:
+            if self._login_rejected is None:
+                try:
+                    self._api.without_retries().verify_login()
+                    self._login_rejected = False
+                except CallFailed as failure:
+                    self._login_rejected = failure.status in (401, 403)
+            return self._login_rejected
 
     def _wait_for(self, pending: dict[tuple[str, str], int], request: RunRequest) -> None:
         begin = self._clock()
@@ -171,19 +223,23 @@ class Batch:
         while pending:
             waited = self._clock() - begin
             left = request.wait_timeout - waited
-            if left < 1:
+            if left < _INSTANT:
                 self._give_up(pending, trouble)
                 return
             self._sleep(min(max(at_least, pause(waited, request.wait_interval)), left))
             waited = self._clock() - begin
+            bound = max(request.wait_timeout - waited, LEAST_LOOK)
             if len(pending) == first and trouble is None and scheduler.due(waited):
-                if scheduler.check(waited) and self._is_queued(pending):
+                with all_within(bound):
+                    is_dead = scheduler.check(waited) and self._is_queued(pending)
+                if is_dead:
                     self._without_scheduler(pending)
                     return
                 continue
             before = len(pending)
             try:
-                self._inspect(pending, idle)
+                with all_within(bound):
+                    self._inspect(pending, idle)
                 refusals, trouble, at_least = 0, None, self._clock() - begin - waited
             except CallFailed as failure:
                 trouble = failure
@@ -221,9 +277,18 @@ class Batch:
         trigger = self.triggers[number]
         trigger.run = run
         try:
-            trigger.wait(with_tasks=self._failed_runs <= _MOST_WITH_TASKS)
+            if run.state == "failed":
+                trigger.wait(with_tasks=self._failed_runs <= _MOST_WITH_TASKS)
         except AirflowError as error:
             self.failures[number] = error
+
+    def _is_there(self) -> bool:
+        """Whether the server responds at all, asked for once."""
+        try:
+            self._api.without_retries().health()
+        except CallFailed as failure:
+            return failure.answer is not None
+        return True
 
     def _is_queued(self, pending: Mapping[tuple[str, str], int]) -> bool:
         try:
@@ -237,12 +302,18 @@ class Batch:
 
     def _give_up(self, pending: Mapping[tuple[str, str], int], trouble: CallFailed | None) -> None:
         reasons: dict[str, Diagnosis] = {}
+        # The patience with a server that is gone is spent.
+        with all_within(LAST_WORDS):
+            reachable = trouble is None or trouble.answer is not None or self._is_there()
+            self._gone = True
+            for (dag_id, _run_id), number in pending.items():
+                if dag_id not in reasons:
+                    reasons[dag_id] = self.triggers[number].why_not_ended(trouble)
         for (dag_id, _run_id), number in pending.items():
             trigger = self.triggers[number]
-            if dag_id not in reasons:
-                reasons[dag_id] = trigger.why_not_ended(trouble)
             try:
-                trigger.out_of_time(reasons[dag_id])
-                trigger.wait()
+                if trigger.out_of_time(reasons[dag_id], reachable).state == "failed":
+                    trigger.wait()
             except AirflowError as error:
                 self.failures[number] = error
+            reachable = reachable and not trigger.out_of_reach

@@ -3,25 +3,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Have a run that has ended run again, or set its state, once.
 
-A run that is cleared twice would run twice, and nothing in the request tells Airflow that it has seen it before. So
-where the end of a request is unknown, the run is looked at before it is sent again: a run that was cleared is no longer
-in the state, with the dates, that it was in.
+A run that is cleared twice would run twice, and nothing in the request tells Airflow that it has seen it before; it may
+also come late. So a request that may have been carried out is never sent again: the run is looked at, for as long as
+a server that restarts is waited for, and where it does not change, it is said that nobody knows.
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, same_time
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import V2
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
+    Run,
+    Selection,
+    TaskInstance,
+    same_time,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+
+_ALL = Selection(None, False)
+_FAILED = ("failed", "upstream_failed")
+_BACKFILL = "backfill__"  # as Airflow calls its runs
 
 
 class Wanted(NamedTuple):
     """Either ``state`` is set, or ``rerun`` is "failed_tasks" or "all_tasks".
 
-    A run is rerun only out of ``rerun_states``, and with ``end_date`` only if that is when it ended.
+    A run is rerun only out of ``rerun_states``, and with ``end_date`` only if that is when it ended. ``if_paused``:
+    what to do where the DAG is paused, "fail", "unpause", or "rerun" all the same.
     """
 
     dag_id: str
@@ -30,6 +41,7 @@ class Wanted(NamedTuple):
     rerun: str | None = None
     rerun_states: Sequence[str] = ("failed",)
     end_date: str | None = None
+    if_paused: str = "fail"
 
 
 class RunChange:
@@ -60,6 +72,8 @@ class RunChange:
     def result(self) -> dict[str, Any]:
         """What is known so far, as the module's result has it."""
         known: dict[str, Any] = {"changed": self.changed, "tasks": self.tasks, "reason": self.reason}
+        if self.in_doubt:
+            known["in_doubt"] = True
         if self.before is not None and self.after is not None:
             known["dag_run"] = self.after._asdict()
             known["diff"] = {"before": _as_text(self.before), "after": _as_text(self.after)}
@@ -81,25 +95,42 @@ class RunChange:
         return run
 
     def _set_state(self, before: Run, state: str, check_mode: bool) -> None:
+        wanted = self._wanted
         if before.state == state:
             self.reason = f"the run is {state} already"
-        elif check_mode:
+            return
+        unpause = state == "queued" and self._must_unpause(before)
+        if check_mode:
             self._planned(before._replace(state=state))
-        else:
-            wanted = self._wanted
-            done_by = ("queued", "running") if state == "queued" else (state,)
-            self.after = self._sent(
-                lambda: self._api.set_run_state(wanted.dag_id, wanted.run_id, state),
-                lambda run: run.state in done_by,
-            )
+            return
+        if unpause:
+            self._unpause()
+        unfinished = self._unfinished() if before.state in ("queued", "running") else set()
+        done_by = ("queued", "running") if state == "queued" else (state,)
+        self.after = self._sent(
+            lambda: self._api.set_run_state(wanted.dag_id, wanted.run_id, state),
+            lambda run: run.state in done_by,
+        )
+        if self.after.state not in done_by:  # 3.x lets the teardowns end first
+            self.changed = unpause or self._unfinished() != unfinished
+            self.reason = f"the run is still {self.after.state}: its teardown goes on, and then it ends as {state}"
+
+    def _unfinished(self) -> set[tuple[str, int]]:
+        tasks = self._api.task_instances(self._wanted.dag_id, self._wanted.run_id)
+        ended = ("success", "skipped", "removed", *_FAILED)
+        return {(task.task_id, task.map_index) for task in tasks if task.state not in ended}
 
     def _rerun(self, before: Run, check_mode: bool) -> None:
         wanted = self._wanted
         self.reason = _why_not(before, wanted)
         if self.reason is not None:
             return
-        only_failed = wanted.rerun == "failed_tasks"
-        self.tasks = self._api.clearable_tasks(before, only_failed)
+        unpause = self._must_unpause(before)
+        selections = [_ALL]
+        if wanted.rerun == "failed_tasks":
+            tasks = self._api.task_instances(wanted.dag_id, wanted.run_id)
+            selections = select_failed(tasks, before.state, self._api.dialect is V2)
+        self.tasks = sorted({task for each in selections for task in self._api.clearable_tasks(before, each)})
         if not self.tasks:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
@@ -107,40 +138,75 @@ class RunChange:
         if check_mode:
             self._planned(before._replace(state="queued", start_date=None, end_date=None))
             return
+        if unpause:
+            self._unpause()
+        cleared: set[str] = set()
 
-        def clear() -> Run:
-            # Some releases look for the tasks once more before they answer, and find none that is still to be cleared.
-            self.tasks = self._api.clear_tasks(before, only_failed) or self.tasks
-            self.changed = True  # whatever becomes of the next look
-            return self._api.run(wanted.dag_id, wanted.run_id) or before
+        def is_done(run: Run) -> bool:  # after the first request, the run shows nothing of a second one
+            return not cleared and _attempt(run) != _attempt(before)
 
-        self.after = self._sent(clear, lambda run: _attempt(run) != _attempt(before))
+        for selection in selections:
+
+            def clear(selection: Selection = selection) -> Run:
+                tasks = self._api.clear_tasks(before, selection)
+                # Some releases look once more before they answer, and find none that is still to be cleared.
+                cleared.update(tasks or self.tasks)
+                self.changed = True  # whatever becomes of the next look
+                return self._api.run(wanted.dag_id, wanted.run_id) or before
+
+            self.after = self._sent(clear, is_done)
+        self.tasks = sorted(cleared) or self.tasks
+
+    def _must_unpause(self, run: Run) -> bool:
+        """Whether the DAG has to be unpaused. Raises AirflowError where Airflow would start nothing of the run."""
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+        dag = self._api.dag(run.dag_id)
+        if dag.is_stale:
+            raise self._failed("was not changed", diagnosis.stale_dag(dag.dag_id))
+        if str(run.run_id).startswith(_BACKFILL) and self._is_left_alone(run):
+            raise self._failed("was not changed", diagnosis.run_of_backfill(self._api.dialect is V2))
+        if dag.is_paused and self._wanted.if_paused == "fail":
+            raise self._failed("was not changed", diagnosis.paused_dag_of_run(dag.dag_id))
+        return dag.is_paused and self._wanted.if_paused == "unpause"
+
+    def _unpause(self) -> None:
+        self._api.set_paused(self._wanted.dag_id, False)
+        self.changed = True
+
+    def _is_left_alone(self, run: Run) -> bool:
+        """Whether the scheduler starts a run of a backfill no more: never on 2.x, on 3.x where it was cancelled."""
+        if self._api.dialect is not V2:
+            return True
+        try:
+            return self._api.cancelled_backfill(run)
+        except CallFailed:
+            return False  # not to be found out
 
     def _planned(self, run: Run) -> None:
         self.after = run
         self.changed = True
 
     def _sent(self, send: Callable[[], Run], is_done: Callable[[Run], bool]) -> Run:
-        """Send until it is known to be done, looking before each further try whether it was done by the one before."""
-        retry_policy = self._api.retry_policy()
-        while True:
-            try:
-                run = send()
-                self.changed, self.in_doubt = True, False
-                return run
-            except CallFailed as failure:
-                if self.changed:
-                    raise
-                self.in_doubt = self.in_doubt or failure.maybe_done
-                again = failure.try_again(retry_policy)
-                if self.in_doubt:
-                    there = self._api.run(self._wanted.dag_id, self._wanted.run_id)
-                    if there is not None and is_done(there):
-                        self.changed, self.in_doubt = True, False
-                        return there
-                    if failure.status == 500:
-                        self.in_doubt = False  # Airflow itself is done with that request, and nothing has changed
-                if not again:
+        """Send once. Where it may have been carried out, look for that, for the patience that a call has."""
+        before = self.changed
+        try:
+            run = send()
+            self.changed = True
+            return run
+        except CallFailed as failure:
+            if (self.changed and not before) or failure.doubt is Doubt.NONE:
+                raise
+            self.in_doubt = True
+            retry_policy = self._api.retry_policy()
+            while True:
+                there = self._api.run(self._wanted.dag_id, self._wanted.run_id)
+                if there is not None and is_done(there):
+                    self.changed, self.in_doubt = True, False
+                    return there
+                if failure.doubt is Doubt.OVER:
+                    self.in_doubt = False  # Airflow itself is done with that request, and nothing has changed
+                if not self.in_doubt or not retry_policy.pause():
                     raise
 
     def _failed(self, what: str, why: Any) -> AirflowError:
@@ -162,7 +228,27 @@ def wanted_change(options: Mapping[str, Any]) -> Wanted:
         options["rerun"],
         options["rerun_states"],
         parse_timestamp("end_date", end_date) if end_date else None,
+        options["if_paused"],
     )
+
+
+def select_failed(tasks: Sequence[TaskInstance], state: str | None, takes_parts: bool) -> list[Selection]:
+    """The tasks that failed, and those that did not run because of it: upstream_failed, or skipped by others.
+
+    Of what is skipped nobody knows why, so Airflow is to decide anew. ``state`` is the run's: a success was not ended
+    early unless a task failed. ``takes_parts``: instances of a mapped task can be named. Where they cannot, those that
+    failed take a request of their own.
+    """
+    wanted = [task for task in tasks if task.state in _FAILED or (task.state == "skipped" and not task.ran)]
+    if state == "success" and not any(task.state in _FAILED for task in wanted):
+        return []
+    others = {task.task_id for task in tasks if task not in wanted}
+    whole = sorted({task.task_id for task in wanted if task.task_id not in others})
+    parts = sorted((task.task_id, task.map_index) for task in wanted if task.task_id in others)
+    if takes_parts:
+        return [Selection([*whole, *parts], False)] if wanted else []
+    selections = [Selection(whole, False)] if whole else []
+    return [*selections, Selection(sorted({task_id for task_id, _index in parts}), True)] if parts else selections
 
 
 def _why_not(run: Run, wanted: Wanted) -> str | None:

@@ -18,9 +18,17 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, FailedTask, Run, same_time
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import all_within
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
+    Dag,
+    FailedTask,
+    Run,
+    UnfinishedTask,
+    parsed_date,
+    same_time,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits import SchedulerWatch, pause, watch
@@ -28,6 +36,10 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits impor
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 
+_EMPTY = 3.0  # seconds that a run without a task may take at most
+_INSTANT = 0.05  # seconds for which it is not worth to wait
+LEAST_LOOK = 1.0  # seconds that a look at a run may take, however little is left of wait_timeout
+LAST_WORDS = 5.0  # seconds to find out afterwards why a run, or many, have not ended
 # One that is refused may be meant for somebody else (a server that restarts behind a proxy); three are an answer.
 _REFUSALS = 3
 
@@ -82,8 +94,12 @@ class Trigger:
         self._sleep = sleep
         self.changed = False
         self.in_doubt = False
+        self.out_of_reach = False  # whether there was no answer when the run was to be set to failed
+        self.created = False  # whether the run is there because of this task
+        self._shows_conf = True  # not that of a run of somebody else's: it may hold secrets
         self.run: Run | None = None
         self.failed_tasks: list[FailedTask] | None = []  # None if they cannot be told
+        self.unfinished_tasks: list[UnfinishedTask] = []  # of a run that has not ended in time
 
     def submit(self, check_mode: bool = False) -> Run:
         """Make the run exist, and return it. In check mode only look whether that would go well."""
@@ -91,9 +107,12 @@ class Trigger:
         if self.request.named:
             self.run = self._api.run(new.dag_id, new.run_id)
             if self.run is not None:
+                self._shows_conf = False
                 self._check_same(self.run)
+                self._shows_conf = new.conf is not None
         if self.run is None and self.request.unless_running:
             self.run = self._api.active_run(new.dag_id)
+            self._shows_conf = self.run is None
         if self.run is not None and (self.run.finished or not self.request.waits):
             return self.run
         unpause = self._must_unpause(check_mode)
@@ -106,10 +125,12 @@ class Trigger:
             self._dags.unpause(new.dag_id)
             self.changed = True
         if self.run is None:
-            self.run, created = self._created()
-            self.changed = self.changed or created
-            if not created:
+            self.run, self.created = self._created()
+            self.changed = self.changed or self.created
+            if not self.created:
+                self._shows_conf = False
                 self._check_same(self.run)
+                self._shows_conf = new.conf is not None
         return self.run
 
     def wait(self, with_tasks: bool = True) -> Run:
@@ -123,35 +144,71 @@ class Trigger:
             raise self._failed(
                 f"Run {run.run_id!r} of DAG {run.dag_id!r}", "failed", diagnosis.failed_run(run.url, self.failed_tasks)
             )
+        if with_tasks:
+            self._fetch_failed_tasks(run)
+        self.check_success(run)
         return run
+
+    def check_success(self, run: Run) -> None:
+        """Raise AirflowError for a success that is none: no task has run, or some failed and that is not wanted."""
+        why = None
+        if self.failed_tasks is None and self.request.fail_on_failed_tasks:
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+            why = diagnosis.failed_tasks_unknown(run.url)
+        elif self.failed_tasks and self.request.fail_on_failed_tasks:
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+            why = diagnosis.tasks_failed(run.url, self.failed_tasks)
+        elif not self.failed_tasks and _ended_at_once(run) and self._is_empty(run):
+            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+            why = diagnosis.no_task_ran(run.logical_date)
+        if why:
+            raise self._failed(f"Run {run.run_id!r} of DAG {run.dag_id!r}", "did not do its work", why)
+
+    def _is_empty(self, run: Run) -> bool:
+        try:
+            return not self._api.has_tasks(run.dag_id, str(run.run_id))
+        except CallFailed:
+            return False  # nobody knows
 
     def result(self) -> dict[str, Any]:
         """What is known so far, as the module's result has it."""
         known: dict[str, Any] = {"changed": self.changed}
         run = self._plan() if self.run is None and self.in_doubt else self.run
+        if self.in_doubt:
+            known["in_doubt"] = True
         if run is not None:
-            known["dag_run"] = run._asdict()
+            known["dag_run"] = (run if self._shows_conf else run._replace(conf=None))._asdict()
         if self.request.waits:
             known["failed_tasks"] = [task._asdict() for task in self.failed_tasks or []]
             known["timed_out"] = False
+        if self.unfinished_tasks:
+            known["unfinished_tasks"] = [task._asdict() for task in self.unfinished_tasks]
         return known
 
     def _must_unpause(self, check_mode: bool) -> bool:
         if self.request.if_paused == "trigger" and not check_mode:
             return False  # the request itself shows what else is wrong
         dag = self._dags.get(self._new.dag_id)
-        if not dag.is_paused and not dag.has_import_errors:
+        if not dag.is_paused and not dag.has_import_errors and not dag.is_stale and dag.allows_manual_runs:
             return False
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
         if dag.has_import_errors:  # which 2.x and 3.x answer in different ways, and in check mode not at all
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.import_error(dag.dag_id))
-        if self.request.if_paused == "fail":
+        if dag.is_stale:  # as one whose file cannot be imported may be too
+            raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.stale_dag(dag.dag_id))
+        if not dag.allows_manual_runs:
+            why = diagnosis.no_manual_runs(dag.dag_id)
+            raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", why)
+        if dag.is_paused and self.request.if_paused == "fail":
             raise self._failed(f"DAG {dag.dag_id!r}", "was not triggered", diagnosis.paused_dag(self._new.dag_id))
-        return self.request.if_paused == "unpause"
+        return dag.is_paused and self.request.if_paused == "unpause"
 
     def _checked_plan(self) -> Run:
-        self._api.check_words(self._new)
+        self._api.check_words(self._new, self.request.fail_on_failed_tasks)
         self._api.check_create_run(self._new.dag_id)
         return self._plan() if self.request.named else self._plan()._replace(run_id=None)
 
@@ -166,22 +223,36 @@ class Trigger:
         while True:
             try:
                 with self._lane():
-                    created = self._api.create_run(new)
+                    created = self._api.create_run(new, self.request.fail_on_failed_tasks)
                 return self._settled(created, True)
             except CallFailed as failure:
-                doubt = self.in_doubt
-                self.in_doubt = doubt or failure.maybe_done
-                if failure.taken or self.in_doubt:
+                open_before = self.in_doubt
+                self.in_doubt = open_before or failure.taken or failure.doubt is not Doubt.NONE
+                if self.in_doubt:
                     run = self._api.run(new.dag_id, new.run_id)
                     if run is not None:
-                        return self._settled(run, self.in_doubt)
-                    if failure.status == 500:
-                        self.in_doubt = doubt  # Airflow itself is done with that request, and the run is not there
+                        maybe_ours = open_before or failure.doubt is not Doubt.NONE
+                        return self._settled(run, self._is_ours(run, maybe_ours))
+                    self.in_doubt = open_before or failure.doubt is Doubt.OPEN
                 if new.logical_date is not None:
                     self._check_date_free(new.logical_date, failure)
                 # Taken without a date: Airflow took the moment, and somebody else had the same one.
                 if not (retry_policy.pause() if failure.taken else failure.try_again(retry_policy)):
                     raise
+
+    def _is_ours(self, run: Run, maybe: bool) -> bool:
+        """Whether a run of the wanted id, found after a request that failed, is there because of that request.
+
+        ``maybe``: the request may have been carried out. Then it is, unless the run shows that somebody was quicker.
+        """
+        new = self._new
+        if not self.request.named:
+            return True  # nobody else knows the id
+        return maybe and not _differing_keys(run.conf or {}, new.conf or {}) and not self._other_date(run)
+
+    def _other_date(self, run: Run) -> bool:
+        date = self._new.logical_date
+        return bool(date and not (run.logical_date and same_time(date, run.logical_date)))
 
     def _settled(self, run: Run, created: bool) -> tuple[Run, bool]:
         self.in_doubt = False
@@ -191,9 +262,7 @@ class Trigger:
         """Whether a run that was there already is the one that is asked for."""
         new = self._new
         keys = _differing_keys(run.conf, new.conf) if new.conf is not None and run.conf is not None else []
-        date = new.logical_date
-        if date and run.logical_date and same_time(date, run.logical_date):
-            date = None
+        date = self._other_date(run)
         if keys or date:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
@@ -227,20 +296,28 @@ class Trigger:
         while not run.finished:
             waited = self._clock() - begin
             left = self.request.wait_timeout - waited
-            if left < 1:
-                return self.out_of_time(self.why_not_ended(trouble))
+            if left < _INSTANT:
+                with all_within(LAST_WORDS):
+                    why = self.why_not_ended(trouble)
+                    if trouble is not None and trouble.answer is None:
+                        return self.out_of_time(why)  # in what is left of that time
+                return self.out_of_time(why)
             seconds = max(at_least, pause(waited, self.request.wait_interval))
             watching = watching and trouble is None and self._watched(run, seconds, min(watch(waited), left))
             if not watching:
                 self._sleep(min(seconds, left))
             at_least = 1.0
             waited = self._clock() - begin
+            bound = max(self.request.wait_timeout - waited, LEAST_LOOK)
             if run.state == "queued" and trouble is None and scheduler.due(waited):
-                if scheduler.check(waited):
+                with all_within(bound):
+                    is_dead = scheduler.check(waited)
+                if is_dead:
                     raise self.no_scheduler()
                 continue
             try:
-                run = self.run = self._api.inspect_run(run.dag_id, str(run.run_id))
+                with all_within(bound):
+                    run = self.run = self._api.inspect_run(run.dag_id, str(run.run_id))
                 refusals = 0
                 trouble = None
             except CallFailed as failure:
@@ -255,7 +332,7 @@ class Trigger:
     def _watched(self, run: Run, interval: float, seconds: float) -> bool:
         """Let the server watch the run for so long, or until its end. False where it does not do that."""
         end = self._clock() + seconds
-        return self._api.watch_run(run.dag_id, str(run.run_id), interval / 2, lambda: self._clock() >= end)
+        return self._api.watch_run(run.dag_id, str(run.run_id), interval / 2, lambda: self._clock() >= end, seconds)
 
     def no_scheduler(self) -> AirflowError:
         """The error that ends a wait which is in vain."""
@@ -268,36 +345,55 @@ class Trigger:
             diagnosis.no_scheduler(run.state),
         )
 
-    def out_of_time(self, why: Diagnosis) -> Run:
-        """The run, if its end came at the last moment; else do with it what was asked for, and raise."""
+    def out_of_time(self, why: Diagnosis, reachable: bool = True) -> Run:
+        """The run, if its end came at the last moment; else do with it what was asked for, and raise.
+
+        ``reachable``: whether it makes sense to ask the server for anything.
+        """
         run = self._submitted()
         what = f"did not end within {self.request.wait_timeout:g} seconds"
-        if self.request.on_timeout == "fail_run":
+        if self.request.on_timeout == "fail_run" and not self.created:
+            what += ", and was not set to failed, because this task has not triggered it"
+        elif self.request.on_timeout == "fail_run" and not reachable:
+            what += ", and could not be set to failed, because the server does not respond"
+        elif self.request.on_timeout == "fail_run":
             try:
-                now = self.run = self._api.run(run.dag_id, str(run.run_id)) or run
-                if now.finished:
-                    return now
-                self.run = self._api.fail_run(run.dag_id, str(run.run_id))
+                with all_within(self._api.http.timeout):
+                    now = self.run = self._api.run(run.dag_id, str(run.run_id)) or run
+                    if now.finished:
+                        return now
+                    self.run = self._set_to_failed(run)
+                if self.run.state == "success":  # by itself, just now
+                    return self.run
                 self.changed = True
-                what += ", and was set to failed"
+                if self.run.state == "failed":
+                    what += ", and was set to failed"
+                else:  # a teardown goes on
+                    what += f", and Airflow was asked to set it to failed: it is still {self.run.state}"
             except CallFailed as failure:
+                self.out_of_reach = failure.answer is None
                 what += f", and could not be set to failed ({failure})"
         raise self._failed(f"Run {run.run_id!r} of DAG {run.dag_id!r}", what, why, timed_out=True)
 
+    def _set_to_failed(self, run: Run) -> Run:
+        try:
+            return self._api.set_run_state(run.dag_id, str(run.run_id), "failed")
+        except CallFailed as failure:
+            there = None if failure.doubt is Doubt.NONE else self._api.run(run.dag_id, str(run.run_id))
+            if there is None or not there.finished:
+                raise
+            return there
+
     def why_not_ended(self, trouble: CallFailed | None) -> Diagnosis:
         """Why the run has not ended in time. ``trouble`` is what the last look at it met with."""
-        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import unfinished as diagnosis
 
         run = self._submitted()
-        paused = scheduler = None
-        if trouble is None:
-            api = self._api.without_retries()
-            try:
-                paused = api.dag(run.dag_id).is_paused
-                scheduler = api.scheduler_status()
-            except CallFailed:
-                pass  # then the cause stays as wide as it is
-        return diagnosis.timed_out(run.state, run.url, paused, scheduler, str(trouble) if trouble else None)
+        if trouble is not None:
+            return diagnosis.timed_out(run.state, run.url, diagnosis.Held(), str(trouble))
+        held = diagnosis.held_up_by(self._api.without_retries(), run)
+        self.unfinished_tasks = list(held.tasks)
+        return diagnosis.timed_out(run.state, run.url, held, None)
 
     def _submitted(self) -> Run:
         return self.run or self.submit()
@@ -312,6 +408,13 @@ class Trigger:
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
         return error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
+
+
+def _ended_at_once(run: Run) -> bool:
+    """Whether a run took no longer than one without a task: to start a task takes the scheduler longer."""
+    if not run.start_date or not run.end_date:
+        return True
+    return (parsed_date(run.end_date) - parsed_date(run.start_date)).total_seconds() < _EMPTY
 
 
 def _differing_keys(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

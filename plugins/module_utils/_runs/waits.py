@@ -56,4 +56,13 @@ class SchedulerWatch:
             return False
         if self._dead_since is None:
             self._dead_since = waited
-        return waited - self._dead_since >= _DEAD_AFTER
+        if waited - self._dead_since < _DEAD_AFTER:
+            return False
+        # While SequentialExecutor runs a task, its scheduler shows no life. That is not to be mistaken for its end.
+        try:
+            busy = self._api.running_task() is not None
+        except CallFailed:
+            busy = True  # nobody knows
+        if busy:
+            self._dead_since = None
+        return not busy

@@ -10,9 +10,13 @@ import tempfile
 from typing import Protocol
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.masking import masked, whole_lines
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
-_MOST_OUTPUT = 4000
+_MOST_OUTPUT, _MOST_QUOTED = 1 << 18, 4000  # bytes that are kept, and characters that are quoted
+# Seconds for a command that stops or starts a service. That is not the time for a server to become healthy: it may
+# have to wait for running tasks, or to migrate a database, and ends by itself.
+COMMAND_LIMIT = 900
 
 
 class Manager(Protocol):
@@ -23,14 +27,24 @@ class Manager(Protocol):
 
     interposes: bool
 
-    def stop(self, timeout: float) -> None:
+    def main_pid(self) -> int | None:
+        """The service's main process; 0 if it has none. None where the manager does not know."""
+
+    def stop(self) -> None:
         """Stop the service and wait for its end, which may be there already.
 
         :raises AirflowError: if the manager says that it could not.
         """
 
-    def start(self, timeout: float) -> None:
+    def start(self) -> None:
         """Start the service. Does not wait for its health.
+
+        :raises AirflowError: if the manager says that it could not.
+        :raises Incomplete: if it is still being started after all this time.
+        """
+
+    def start_dependents(self) -> None:
+        """Start what has been stopped with the service because it depends on it.
 
         :raises AirflowError: if the manager says that it could not.
         """
@@ -45,9 +59,18 @@ class Manager(Protocol):
         """What the service said since ``start``, where the manager keeps that itself."""
 
 
+class TimedOut(AirflowError):
+    """A command was killed because it took too long."""
+
+
 class Ended(Record):
     status: int
-    output: str  # its end, standard output and standard error
+    raw: str  # the end of its standard output and standard error, for code alone
+
+    @property
+    def output(self) -> str:
+        """For people."""
+        return masked(self.raw)[-_MOST_QUOTED:]
 
 
 def run(what: str, arguments: list[str], timeout: float) -> Ended:
@@ -55,7 +78,8 @@ def run(what: str, arguments: list[str], timeout: float) -> Ended:
 
     :param what: what the command is, for an error.
     :param timeout: seconds, after which it is killed with its children.
-    :raises AirflowError: if it cannot be started or does not end in time.
+    :raises AirflowError: if it cannot be started.
+    :raises TimedOut: if it does not end in time.
     """
     # Output goes to a file: a server started in the background keeps a pipe open for ever.
     with tempfile.TemporaryFile() as output:
@@ -76,9 +100,11 @@ def run(what: str, arguments: list[str], timeout: float) -> Ended:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise AirflowError("%s did not return within %d s and was killed." % (what, timeout)) from None
-        output.seek(max(0, output.seek(0, os.SEEK_END) - _MOST_OUTPUT))
-        return Ended(status, output.read().decode("utf-8", "replace").strip())
+            raise TimedOut("%s did not return within %d s and was killed." % (what, timeout)) from None
+        size = output.seek(0, os.SEEK_END)
+        output.seek(max(0, size - _MOST_OUTPUT))
+        text = output.read().decode("utf-8", "replace")
+        return Ended(status, (whole_lines(text) if size > _MOST_OUTPUT else text).strip())
 
 
 class Command:
@@ -92,13 +118,19 @@ class Command:
     def __str__(self) -> str:
         return "restart_command"
 
-    def stop(self, timeout: float) -> None:
+    def main_pid(self) -> int | None:
+        return None
+
+    def stop(self) -> None:
         """The command does both."""
 
-    def start(self, timeout: float) -> None:
-        done = run("restart_command, which has to return when it has started the server,", self._words(), timeout)
+    def start(self) -> None:
+        done = run("restart_command, which has to return when it has started the server,", self._words(), COMMAND_LIMIT)
         if done.status != 0:
             raise AirflowError("restart_command ended with status %d: %s" % (done.status, done.output or "no output"))
+
+    def start_dependents(self) -> None:
+        """What depends on the server is the command's own business."""
 
     def failure(self) -> str | None:
         return None

@@ -6,27 +6,21 @@ from __future__ import annotations
 import os
 from typing import Union
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError, with_option
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, ServiceDefinition
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import config_path
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.launchers import is_launcher
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import supervised, unit_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._services import supervisor, systemd, sysvinit
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Command, Manager
-from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import (
-    ServiceChoice,
-    program_of,
-    supervisord_of,
-    unit_of,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import ServiceChoice
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.supervisor import Supervisor
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.systemd import Systemd
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.sysvinit import Sysvinit
 
 Service = Union[Supervisor, Systemd, Sysvinit]
-
-# What may stand between a service manager and the server: it ends when the server does, and has nothing else to do.
-_WRAPPERS = ("bash", "dash", "dumb-init", "env", "ksh", "runuser", "setpriv", "sh", "su", "sudo", "tini", "zsh")
 
 
 def managers_of(choice: ServiceChoice, host: Host) -> list[Manager]:
@@ -40,13 +34,36 @@ def managers_of(choice: ServiceChoice, host: Host) -> list[Manager]:
     kind, services, server = choice.manager, choice.names, host.server
     if not services:
         found = service_of(server, kind) if server else None
+        if server and isinstance(found, Supervisor):
+            _confirm(server, found)
         return [found] if found else []
-    managers: list[Manager] = [service_named(name, kind, host.real_path) for name in services]
+    managers: list[Manager] = []
+    running = [*host.servers, *host.bystanders, *host.others]
+    for service in services_named(services, kind, host.real_path, running):
+        if isinstance(service, Supervisor):
+            for one in host.servers:
+                if is_server_of(one, service):
+                    _confirm(one, service)
+        managers.append(service)
     if server and kind != "sysvinit" and not host.service_names & set(services):
         actual = service_of(server, "auto")
         if actual:  # else it was started by hand, and will be in the way of the service that is meant
             raise _is_another(server, actual, services)
     return managers
+
+
+def _confirm(server: Server, service: Supervisor) -> None:
+    """That a server is a program of supervisor stands in its environment, which is its own claim.
+
+    :raises AirflowError: if supervisord knows better.
+    """
+    found, pid = supervised(server.process), service.main_pid()
+    if found is None or pid != found.top.pid:
+        raise AirflowError(
+            "Process %d of user %s, which reads %s, claims to be %s, and supervisord says that this is process %d. "
+            "Nothing was changed. Name the file that is meant with path."
+            % (server.process.pid, server.user, server.cfg_path, service, pid)
+        )
 
 
 def bystander_error(choice: ServiceChoice, host: Host) -> AirflowError:
@@ -74,56 +91,71 @@ def validate_file_of(service: Service, servers: list[Server], path: str | None) 
 
 def service_of(server: Server, kind: str) -> Service | None:
     """What runs this server. None if it was started by hand, or ``kind`` (service_manager) does not allow it."""
-    daemon, program = supervisord_of(server.process), program_of(server)
-    if daemon and program:
-        return Supervisor(daemon, program) if kind in ("auto", "supervisor") else None
+    found = supervised(server.process)
+    if found:
+        return Supervisor(found.daemon, found.program) if kind in ("auto", "supervisor") else None
     name = unit_of(server.process) if kind in ("auto", "systemd") and systemd.is_running() else None
     unit = Systemd(name) if name else None
     return unit if unit and _is_of(server, unit) else None
 
 
-def service_named(name: str, kind: str, cfg_path: str) -> Service:
-    """The service of this name, whether it runs or not.
+def services_named(names: tuple[str, ...], kind: str, cfg_path: str, running: list[Server]) -> list[Service]:
+    """The services of these names, whether they run or not. The name of a group of supervisor stands for all of it.
 
     :param kind: the service_manager that the task names, or auto.
-    :param cfg_path: tells programs of several supervisords apart.
-    :raises AirflowError: if no service manager of this host knows the name, or several do.
+    :param cfg_path: tells programs of several supervisords apart, and so do the ``running`` servers.
+    :raises AirflowError: if no service manager of this host knows a name, or several do.
     """
-    found: list[Service] = []
+    return [service for name in names for service in _named(name, kind, cfg_path, running)]
+
+
+def _named(name: str, kind: str, cfg_path: str, running: list[Server]) -> list[Service]:
+    found: list[list[Service]] = []
     unreachable: list[AirflowError] = []
     if kind in ("auto", "supervisor"):
-        found += _programs(name, cfg_path, unreachable)
+        found += _programs(name, cfg_path, running, unreachable)
     if kind in ("auto", "systemd") and systemd.is_running():
         unit = Systemd(name)
-        found += [unit] if unit.exists() else []
+        found += [[unit]] if unit.exists() else []
     if kind == "sysvinit" or (kind == "auto" and not systemd.is_running()):
         script = Sysvinit(name)
-        found += [script] if script.exists() else []
+        found += [[script]] if script.exists() else []
     if len(found) == 1:
         return found[0]
     if found:
         raise AirflowError(
-            "Service %s could be %s. Say with service_manager which is meant, or use restart_command."
-            % (name, " or ".join(map(str, found)))
+            "Service %s could be %s. Set service_manager to the one that is meant%s."
+            % (
+                name,
+                " or ".join(str(services[0]) for services in found),
+                with_option("restart_command", ", or use restart_command"),
+            )
         )
     if unreachable:
         raise unreachable[0]
-    raise AirflowError("No service %s is known on this host. %s Correct service." % (name, _known(kind)))
+    raise AirflowError("No service %s is known on this host. %s Correct service." % (name, _known(kind, cfg_path)))
 
 
-def definition_of(service: Service) -> ServiceDefinition:
-    if isinstance(service, Systemd):
-        return ServiceDefinition(str(service), service.arguments(), service.environment(), service.user())
-    arguments = service.arguments() if isinstance(service, Supervisor) else []
-    return ServiceDefinition(str(service), arguments, {}, None)
+def next_environment(server: Server) -> tuple[dict[str, str] | None, str]:
+    """What the service of a running server would give it at its next start, None if that is not known; and a sentence
+    for the case that this is not what its files say.
+    """
+    try:
+        service = service_of(server, "auto")
+        definition = service.definition() if service else None
+        stale = isinstance(service, Systemd) and service.needs_reload()
+    except AirflowError:
+        return None, ""
+    note = " systemd has not read the files of %s since they changed: run systemctl daemon-reload." % service
+    return definition.environment if definition and definition.is_known else None, note if stale else ""
 
 
 def is_server_of(server: Server, service: Service) -> bool:
     """Whether this running server is that very service."""
     if isinstance(service, Supervisor):
-        daemon = supervisord_of(server.process)
-        return bool(daemon and daemon.pid == service.daemon.pid and program_of(server) == service.name)
-    return isinstance(service, Systemd) and unit_of(server.process) == service.unit
+        found = supervised(server.process)
+        return bool(found and found.daemon.pid == service.daemon.pid and found.program == service.name)
+    return isinstance(service, Systemd) and service.unit in server.voucher.names
 
 
 def _is_of(server: Server, unit: Systemd) -> bool:
@@ -131,36 +163,42 @@ def _is_of(server: Server, unit: Systemd) -> bool:
     main = proc.read_process(unit.main_pid())
     if main is None or not proc.is_within(server.process.pid, main.pid):
         return False
-    if main.pid == server.process.pid:
-        return True
-    program = os.path.basename(main.arguments[0]) if main.arguments else ""
-    return program in _WRAPPERS or any(os.path.basename(part) == "airflow" for part in main.arguments[:3])
+    return main.pid == server.process.pid or is_launcher(main)
 
 
-def _programs(name: str, cfg_path: str, unreachable: list[AirflowError]) -> list[Supervisor]:
-    """The program in the only supervisord that has it, or that has it and AIRFLOW_HOME for this file."""
-    known = []
-    for daemon in supervisor.supervisords():
-        candidate = Supervisor(daemon, name)
+def _programs(name: str, cfg_path: str, running: list[Server], unreachable: list[AirflowError]) -> list[list[Service]]:
+    """The program, or those of the group, in each supervisord that has it. Of several supervisords the one whose child
+    the server is, else the one that gives the program an environment for this file.
+    """
+    known: list[list[Supervisor]] = []
+    for daemon in supervisor.supervisords(cfg_path):
         try:
-            known += [candidate] if candidate.exists() else []
+            one = Supervisor(daemon, name)
+            programs = [one] if one.exists() else [Supervisor(daemon, member) for member in one.members()]
         except AirflowError as error:
             unreachable.append(error)
-    if len(known) > 1:
-        known = [candidate for candidate in known if _is_for(candidate.daemon.pid, cfg_path)] or known
-    return known
+            continue
+        known += [programs] if programs else []
+    for is_meant in (lambda one: _runs(one, running, cfg_path), lambda one: _is_for(one, cfg_path)):
+        if len(known) > 1:
+            known = [programs for programs in known if any(map(is_meant, programs))] or known
+    return [list(programs) for programs in known]
 
 
-def _is_for(pid: int, cfg_path: str) -> bool:
-    environment = proc.environment(pid) or {}
-    return os.path.realpath(config_path(environment, environment.get("HOME", "/"))) == cfg_path
+def _runs(service: Supervisor, running: list[Server], cfg_path: str) -> bool:
+    return any(server.cfg_path == cfg_path and is_server_of(server, service) for server in running)
 
 
-def _known(kind: str) -> str:
+def _is_for(service: Supervisor, cfg_path: str) -> bool:
+    definition = service.definition()
+    return os.path.realpath(config_path(definition.environment, definition.home)) == cfg_path
+
+
+def _known(kind: str, cfg_path: str) -> str:
     """What there is instead, in sentences."""
     sentences = []
     if kind in ("auto", "supervisor"):
-        daemons = supervisor.supervisords()
+        daemons = supervisor.supervisords(cfg_path)
         programs = sorted({program for daemon in daemons for program in Supervisor(daemon, "").programs()})
         sentences.append("supervisord has: %s." % _list(programs) if daemons else "No supervisord runs here.")
     if kind in ("auto", "systemd"):

@@ -3,20 +3,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._services.names import is_supervisord
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Answer, Unreachable, receive
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import ServiceDefinition
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.masking import masked
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import is_python_of_ours, is_supervisord
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import COMMAND_LIMIT
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.supervisor_config import SupervisorConfig
 
 _TIMEOUT = 10  # seconds that a supervisord may take to answer what it has in its memory
+
+_MOST_BYTES = 1 << 22  # of an answer
 
 # supervisor.xmlrpc.Faults and supervisor.states.ProcessStates, which supervisor documents as its API.
 _SHUTDOWN_STATE, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 6, 10, 60, 70
 _GIVEN_UP = {0: "STOPPED", 100: "EXITED", 200: "FATAL"}
 _DOWN = (*_GIVEN_UP, 1000)  # and UNKNOWN
+_INFO = frozenset(("pid", "state", "spawnerr", "exitstatus", "stdout_logfile", "stderr_logfile"))
 
 
 class Supervisor:
@@ -30,7 +39,8 @@ class Supervisor:
     def __init__(self, daemon: proc.Process, program: str) -> None:
         self.name = program
         self.daemon = daemon
-        self._url, self._login = _supervisor_address(daemon)
+        self.config = SupervisorConfig(daemon)
+        self._url, self._login = self.config.address()
         self._started = 0.0
 
     def __str__(self) -> str:
@@ -38,183 +48,167 @@ class Supervisor:
 
     def programs(self) -> list[str]:
         """All programs, as ``supervisorctl status`` names them; none of a supervisord that is shutting down."""
-        import xmlrpc.client
-
         try:
             infos = self._call("getAllProcessInfo")
-        except xmlrpc.client.Fault:
+        except Refusal:
             return []
         pairs = [(info["group"], info["name"]) for info in infos]
         return sorted(name if group == name else "%s:%s" % (group, name) for group, name in pairs)
 
     def exists(self) -> bool:
-        import xmlrpc.client
-
         try:
-            self._call("getProcessInfo", self.name)
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode in (_BAD_NAME, _SHUTDOWN_STATE):
+            self._info()
+        except Refusal as refusal:
+            if refusal.code in (_BAD_NAME, _SHUTDOWN_STATE):
                 return False
-            raise self._refused("getProcessInfo", fault) from None
+            raise
         return True
 
-    def arguments(self) -> list[str]:
-        """The command of the program in words. Empty for an old supervisor, which does not tell."""
-        import shlex
-        import xmlrpc.client
+    def members(self) -> list[str]:
+        """The programs of the group of this name, ``GROUP`` or ``GROUP:*``. Empty if there is no such group."""
+        group = self.name[:-2] if self.name.endswith(":*") else self.name
+        return [program for program in self.programs() if program.startswith(group + ":")]
 
-        try:
-            configs = self._call("getAllConfigInfo")
-        except xmlrpc.client.Fault:
-            return []
-        mine = self.name.rpartition(":")[2]
-        return next((shlex.split(config["command"]) for config in configs if config["name"] == mine), [])
+    def definition(self) -> ServiceDefinition:
+        """What the program is given, as the configuration of supervisord is now."""
+        program = self.config.program(self.name)
+        if program is None:
+            return ServiceDefinition(str(self), [], {}, None)
+        return ServiceDefinition(
+            name=str(self),
+            arguments=program.arguments,
+            environment=program.environment,
+            user=program.user,
+            directory=program.directory or "/",
+            is_known=True,
+        )
 
-    def stop(self, timeout: float) -> None:
-        import xmlrpc.client
+    def main_pid(self) -> int:
+        pid: int = self._info()["pid"]
+        return pid
 
-        deadline = time.monotonic() + max(timeout, _TIMEOUT)
+    def is_down(self) -> bool:
+        return self._info()["state"] in _DOWN
+
+    def stop(self) -> None:
+        deadline = time.monotonic() + COMMAND_LIMIT  # supervisord itself kills a program after its stopwaitsecs
         try:
             self._call("stopProcess", self.name, False)
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode != _NOT_RUNNING:
-                raise self._refused("stopProcess", fault) from None
+        except Refusal as refusal:
+            if refusal.code != _NOT_RUNNING:
+                raise
         # Told to wait, supervisord answers with its next look around, once a second. Each question makes it look.
-        while self._call("getProcessInfo", self.name)["state"] not in _DOWN:
+        while not self.is_down():
             if time.monotonic() > deadline:
-                raise AirflowError("%s did not stop within %d s." % (self, timeout))
+                raise AirflowError("%s did not stop within %d s." % (self, COMMAND_LIMIT))
             time.sleep(0.05)
 
-    def start(self, timeout: float) -> None:
-        import xmlrpc.client
-
+    def start(self) -> None:
         self._started = time.monotonic()
         try:
-            self._call("startProcess", self.name, False, timeout=max(timeout, _TIMEOUT))
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode != _ALREADY_STARTED:
-                raise self._refused("startProcess", fault) from None
+            self._call("startProcess", self.name, False)
+        except Refusal as refusal:
+            if refusal.code != _ALREADY_STARTED:
+                raise
+
+    def start_dependents(self) -> None:
+        """supervisor has no dependencies."""
 
     def failure(self) -> str | None:
-        info = self._call("getProcessInfo", self.name)
+        info = self._info()
         state = _GIVEN_UP.get(info["state"])
         if state is None or time.monotonic() - self._started < 0.5:
             return None
-        reason = info["spawnerr"] or "exit status %s" % info["exitstatus"]
+        reason = masked(str(info["spawnerr"])) or "exit status %s" % info["exitstatus"]
         return "supervisor says %s (%s)" % (state, reason)
 
     def outputs(self) -> list[str]:
-        info = self._call("getProcessInfo", self.name)
+        info = self._info()
         return sorted({path for path in (info["stdout_logfile"], info["stderr_logfile"]) if os.path.isfile(path)})
 
     def words(self) -> str:
         return ""  # they are in the files
 
-    def _call(self, method: str, *arguments: Any, timeout: float = _TIMEOUT) -> Any:
-        import http.client
+    def _info(self) -> dict[str, Any]:
+        """What supervisord says of the program.
+
+        :raises AirflowError: if it does not say what is used here.
+        """
+        info = self._call("getProcessInfo", self.name)
+        if not isinstance(info, dict) or not _INFO.issubset(info):
+            raise AirflowError("supervisord (pid %d) does not answer as supervisor does." % self.daemon.pid)
+        return info
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """
+        :raises Refusal: if supervisord refuses it.
+        :raises AirflowError: if it cannot be reached, or does not answer in its protocol.
+        """
+        import xml.parsers.expat
         import xmlrpc.client
 
         try:
-            with _supervisor_rpc(self._url, self._login, timeout) as rpc:
-                return getattr(rpc.supervisor, method)(*arguments)
-        except xmlrpc.client.ProtocolError as error:
-            raise AirflowError(
-                "supervisord (pid %d) refused the request: HTTP %d %s." % (self.daemon.pid, error.errcode, error.errmsg)
+            body = xmlrpc.client.dumps(arguments, "supervisor." + method).encode("utf-8")
+            answer = _ask(self._url, self._login, body)
+            if answer.status != 200:
+                raise AirflowError(
+                    "supervisord (pid %d) refused the request: HTTP %d." % (self.daemon.pid, answer.status)
+                )
+            return xmlrpc.client.loads(answer.body)[0][0]
+        except xmlrpc.client.Fault as fault:
+            text = "supervisord (pid %d) refused %s of %s: %s."
+            raise Refusal(
+                text % (self.daemon.pid, method, self.name, masked(str(fault.faultString))), fault.faultCode
             ) from None
-        except (OSError, http.client.HTTPException) as error:
+        except Unreachable as error:
             raise AirflowError("supervisord (pid %d) cannot be reached: %s." % (self.daemon.pid, error)) from None
-
-    def _refused(self, method: str, fault: Any) -> AirflowError:
-        return AirflowError("supervisord refused %s of %s: %s." % (method, self.name, fault.faultString))
-
-
-def supervisords() -> list[proc.Process]:
-    """All supervisord processes of this host."""
-    return [process for process in proc.processes(mentioning=b"supervisord") if is_supervisord(process)]
+        except (xmlrpc.client.Error, xml.parsers.expat.ExpatError, ValueError, TypeError, LookupError):
+            raise AirflowError("supervisord (pid %d) does not answer as supervisor does." % self.daemon.pid) from None
 
 
-def _supervisor_rpc(url: str, login: tuple[str, str] | None, timeout: float) -> Any:
-    """A client for the interface that a supervisord opens, with a limit in seconds for each wait on it."""
+class Refusal(AirflowError):
+    """A fault that supervisord reports; ``code`` is one of supervisor.xmlrpc.Faults."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def supervisords(cfg_path: str) -> list[proc.Process]:
+    """The supervisord processes that may be asked: root's, those of the user who runs this task, and those of the
+    owner of airflow.cfg.
+
+    Any user can start one, with any file as its configuration.
+    """
+    owners = {0, os.geteuid()}
+    with contextlib.suppress(OSError):
+        owners.add(os.stat(cfg_path).st_uid)
+    found = [process for process in proc.processes(b"supervisord") if is_supervisord(process)]
+    return [process for process in found if process.uid in owners and is_python_of_ours(process.pid)]
+
+
+def _ask(url: str, login: tuple[str, str] | None, body: bytes) -> Answer:
+    """Send a request to the interface that a supervisord opens.
+
+    :raises Unreachable: if there is no whole answer within _TIMEOUT.
+    """
     import base64
-    import http.client
     import socket
-    import xmlrpc.client
 
-    class UnixConnection(http.client.HTTPConnection):
-        def connect(self) -> None:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(timeout)
-            self.sock.connect(url[len("unix://") :])
-
-    class Transport(xmlrpc.client.Transport):
-        def make_connection(self, host: Any) -> http.client.HTTPConnection:
-            unix = url.startswith("unix://")
-            connection = UnixConnection("localhost") if unix else http.client.HTTPConnection(host, timeout=timeout)
-            self._connection = host, connection  # where close() looks for it
-            return connection
-
-    headers = []
+    deadline = time.monotonic() + _TIMEOUT
+    head = "POST /RPC2 HTTP/1.0\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n" % len(body)
     if login:
-        headers.append(("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode("ascii")))
-    base = "http://localhost" if url.startswith("unix://") else url.rstrip("/")
-    return xmlrpc.client.ServerProxy(base + "/RPC2", transport=Transport(headers=headers))
-
-
-def _supervisor_address(daemon: proc.Process) -> tuple[str, tuple[str, str] | None]:
-    """The URL of supervisord's interface, and its login where it wants one."""
-    import configparser
-
-    path = _supervisor_config(daemon)
-    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
+        token = base64.b64encode(":".join(login).encode("utf-8")).decode("ascii")
+        head += "Authorization: Basic %s\r\n" % token
     try:
-        with open(path, encoding="utf-8") as file:
-            parser.read_file(file)
-    except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise AirflowError(
-            "The configuration of supervisord (pid %d) cannot be read: %s" % (daemon.pid, error)
-        ) from None
-    variables = {"here": os.path.dirname(path)}
-    variables.update(("ENV_" + name, value) for name, value in (proc.environment(daemon.pid) or {}).items())
-
-    def option(section: str, name: str) -> str:
-        value = parser.get(section, name, fallback="").strip().strip("\"'")
-        for variable, content in variables.items():
-            value = value.replace("%%(%s)s" % variable, content)
-        return value
-
-    if option("unix_http_server", "file"):
-        section, url = "unix_http_server", "unix://" + option("unix_http_server", "file")
-    elif option("inet_http_server", "port"):
-        host, _colon, port = option("inet_http_server", "port").rpartition(":")
-        section, url = "inet_http_server", "http://%s:%s" % (host if host not in ("", "*") else "127.0.0.1", port)
-    else:
-        raise AirflowError(
-            "%s opens no interface ([unix_http_server] or [inet_http_server]), so supervisord cannot be asked to "
-            "restart anything. Add one, or use restart_command." % path
-        )
-    for source in ("supervisorctl", section):
-        username, password = option(source, "username"), option(source, "password")
-        if username and not password.startswith("{SHA}"):
-            return url, (username, password)
-    return url, None
-
-
-def _supervisor_config(daemon: proc.Process) -> str:
-    """The file this supervisord reads: its -c option, else the places that supervisor documents."""
-    folder = proc.working_directory(daemon.pid) or "/"
-    arguments = daemon.arguments
-    for position, argument in enumerate(arguments):
-        if argument in ("-c", "--configuration") and position + 1 < len(arguments):
-            return os.path.join(folder, arguments[position + 1])
-        if argument.startswith("--configuration="):
-            return os.path.join(folder, argument.partition("=")[2])
-    prefix = os.path.dirname(os.path.dirname(next((part for part in arguments if part.endswith("/supervisord")), "//")))
-    candidates = [
-        os.path.join(prefix, "etc/supervisord.conf"),
-        os.path.join(prefix, "supervisord.conf"),
-        os.path.join(folder, "supervisord.conf"),
-        os.path.join(folder, "etc/supervisord.conf"),
-        "/etc/supervisord.conf",
-        "/etc/supervisor/supervisord.conf",
-    ]
-    return next((path for path in candidates if os.path.isfile(path)), candidates[-1])
+        if url.startswith("unix://"):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(_TIMEOUT)
+            connection.connect(url[len("unix://") :])
+        else:
+            host, _colon, port = url[len("http://") :].rstrip("/").rpartition(":")
+            connection = socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT)
+        connection.sendall(head.encode("ascii") + b"\r\n" + body)
+    except (OSError, ValueError) as error:
+        raise Unreachable(str(error)) from None
+    return receive(connection, deadline, _MOST_BYTES)

@@ -11,11 +11,27 @@ import os
 import shlex
 import time
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Ended, run
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError, Incomplete
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import ServiceDefinition
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import in_chroot
+from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import (
+    COMMAND_LIMIT,
+    Ended,
+    TimedOut,
+    run,
+)
 
+_MOST_BYTES = 1 << 20  # of an EnvironmentFile
 _TIMEOUT = 30  # seconds that systemd may take to answer what it has in its memory
+_START_LIMIT = 3600  # seconds for a unit to start, of those that set no limit of their own
 _SUFFIX = ".service"
+# Other kinds of units may depend on a service too.
+_SUFFIXES = (_SUFFIX, ".socket", ".target", ".timer", ".path", ".mount", ".automount", ".swap", ".slice", ".scope")
+_OPTIONS = ("--no-pager", "--no-ask-password")
+_DOWN = ("inactive", "failed")
+# By which properties a unit names those that systemd stops with it.
+_PROPAGATE_STOP = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
 _ABSENT = ("not-found", "masked", "error", "bad-setting")
 
 
@@ -28,6 +44,7 @@ class Systemd:
         self.unit = unit_name(unit)
         self._started = 0.0
         self._restarts = "0"
+        self._dependents: list[str] = []
 
     def __str__(self) -> str:
         return "the unit %s" % self.unit
@@ -39,44 +56,65 @@ class Systemd:
             raise AirflowError("%s cannot be used: systemd says %s." % (str(self).capitalize(), state))
         return state not in _ABSENT
 
+    def own_name(self) -> str | None:
+        """The unit's name if this is an alias of it. None if it is not, or there is no such unit."""
+        shown = self.show("Id", "LoadState")
+        name = shown.get("Id", self.unit)
+        return name if name != self.unit and shown.get("LoadState") == "loaded" else None
+
     def main_pid(self) -> int:
         """The unit's main process; 0 if it does not run."""
         return int(self.show("MainPID").get("MainPID", "0"))
 
-    def arguments(self) -> list[str]:
-        """The command of the unit in words."""
-        _before, _found, rest = self.show("ExecStart").get("ExecStart", "").partition("argv[]=")
-        return _split(rest.partition(" ; ")[0])
+    def definition(self) -> ServiceDefinition:
+        """What the unit gives its processes, as systemd has read it."""
+        shown = self.show("ExecStart", "Environment", "EnvironmentFiles", "User", "WorkingDirectory")
+        _before, _found, rest = shown.get("ExecStart", "").partition("argv[]=")
+        user = shown.get("User") or None
+        directory = shown.get("WorkingDirectory", "").lstrip("!-")
+        if directory == "~":
+            directory = os.path.expanduser("~" + (user or "root"))
+        return ServiceDefinition(
+            name=str(self),
+            arguments=_split(rest.partition(" ; ")[0]),
+            environment=_environment(shown.get("Environment", ""), shown.get("EnvironmentFiles", "")),
+            user=user,
+            directory=directory or "/",
+            is_known=True,
+        )
 
-    def environment(self) -> dict[str, str]:
-        """What the unit itself gives its processes: its environment files, over its own settings."""
-        shown = self.show("Environment", "EnvironmentFiles")
-        found = dict(_pairs(_split(shown.get("Environment", ""))))
-        for path in shown.get("EnvironmentFiles", "").split("\n"):
-            try:
-                with open(path.partition(" (ignore_errors=")[0], encoding="utf-8") as file:
-                    lines = [line.strip() for line in file]
-            except (OSError, UnicodeDecodeError):
-                continue
-            for line in lines:
-                if line and not line.startswith(("#", ";")):
-                    name, _equals, value = line.partition("=")
-                    found[name.strip()] = " ".join(_split(value))
-        return found
+    def needs_reload(self) -> bool:
+        """Whether the unit's files have changed since systemd has read them."""
+        return self.show("NeedDaemonReload").get("NeedDaemonReload") == "yes"
 
-    def user(self) -> str | None:
-        """The user that its processes run as. None for root."""
-        return self.show("User").get("User") or None
+    def is_down(self) -> bool:
+        return self.show("ActiveState").get("ActiveState") in _DOWN
 
-    def stop(self, timeout: float) -> None:
-        self._checked("stop", self._systemctl("stop", max(timeout, _TIMEOUT)))
+    def stop(self) -> None:
+        self._dependents = self._active_dependents()
+        self._checked("stop", self._systemctl("stop", COMMAND_LIMIT))
 
-    def start(self, timeout: float) -> None:
+    def start(self) -> None:
         self._started = time.time()
         # A unit that failed too often a moment ago would be refused.
         self._systemctl("reset-failed", _TIMEOUT)
-        self._checked("start", self._systemctl("start", max(timeout, _TIMEOUT)))
+        try:
+            done = self._systemctl("start", _START_LIMIT)
+        except TimedOut:
+            # The job goes on without the command. What it does must not be interrupted: it may be a migration.
+            raise Incomplete("systemd is still starting %s after %d s." % (self.unit, _START_LIMIT)) from None
+        self._checked("start", done)
         self._restarts = self.show("NRestarts").get("NRestarts", "0")
+
+    def start_dependents(self) -> None:
+        missing = [unit for unit in self._dependents if Systemd(unit).is_down()]
+        if missing:
+            done = run("systemctl", ["systemctl", "start", *_OPTIONS, "--", *missing], _START_LIMIT)
+            if done.status != 0:
+                raise AirflowError(
+                    "Units that were stopped with %s could not be started again: %s. systemctl start ended with status "
+                    "%d: %s" % (self.unit, ", ".join(missing), done.status, done.output or "no output")
+                )
 
     def failure(self) -> str | None:
         shown = self.show("ActiveState", "Result", "NRestarts", "ExecMainStatus")
@@ -108,14 +146,26 @@ class Systemd:
         options = [word for name in properties for word in ("--property", name)]
         done = self._systemctl("show", _TIMEOUT, *options)
         found: dict[str, str] = {}
-        for line in self._checked("show", done).output.splitlines():
+        for line in self._checked("show", done).raw.splitlines():
             name, equals, value = line.partition("=")
             if equals:
                 found[name] = found[name] + "\n" + value if name in found else value
         return found
 
+    def _active_dependents(self) -> list[str]:
+        """The units that run and that systemd stops when it stops this one: its dependents, theirs, and so on."""
+        seen, found, units = {self.unit}, [], [self.unit]
+        while units:
+            shown = Systemd(units.pop()).show(*_PROPAGATE_STOP)
+            for unit in {word for words in shown.values() for word in words.split()} - seen:
+                seen.add(unit)
+                units.append(unit)
+                if not Systemd(unit).is_down():
+                    found.append(unit)
+        return sorted(found)
+
     def _systemctl(self, verb: str, timeout: float, *options: str) -> Ended:
-        arguments = ["systemctl", verb, "--no-pager", *options, "--", self.unit]
+        arguments = ["systemctl", verb, *_OPTIONS, *options, "--", self.unit]
         return run("systemctl %s %s" % (verb, self.unit), arguments, timeout)
 
     def _checked(self, verb: str, done: Ended) -> Ended:
@@ -127,19 +177,34 @@ class Systemd:
 
 
 def is_running() -> bool:
-    """Whether systemd is this host's service manager, by the test that systemd documents (sd_booted)."""
-    return os.path.isdir("/run/systemd/system")
+    """Whether systemd is this host's service manager, by the test that systemd documents (sd_booted), and in reach."""
+    return os.path.isdir("/run/systemd/system") and not in_chroot()
 
 
 def unit_name(service: str) -> str:
-    return service if service.endswith(_SUFFIX) else service + _SUFFIX
+    return service if service.endswith(_SUFFIXES) else service + _SUFFIX
 
 
 def units_like(word: str) -> list[str]:
     """Names of the units that have ``word`` in them, for an error that helps."""
     arguments = ["systemctl", "list-unit-files", "--no-pager", "--no-legend", "--type", "service", "*%s*" % word]
-    lines = run("systemctl", arguments, _TIMEOUT).output.splitlines()
+    lines = run("systemctl", arguments, _TIMEOUT).raw.splitlines()
     return sorted(line.split()[0] for line in lines if line.strip())
+
+
+def _environment(own: str, files: str) -> dict[str, str]:
+    """What a unit gives its processes: its environment files, over its own settings."""
+    found = dict(_pairs(_split(own)))
+    for path in files.split("\n"):
+        try:
+            content = read_foreign(path.partition(" (ignore_errors=")[0], _MOST_BYTES).decode("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        for line in map(str.strip, content.replace("\\\n", "").splitlines()):
+            if line and not line.startswith(("#", ";")):
+                name, _equals, value = line.partition("=")
+                found[name.strip()] = " ".join(_split(value))
+    return found
 
 
 def _split(text: str) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError, secrets
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import run_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._users.user import DesiredUser, UserChange
@@ -31,6 +31,7 @@ class PasswordUsers:
     '''Airflow 1.10: what its backend password_auth knows. They have no roles and no names.'''
 
     details = ("email",)
+    auth_type = None
 
     def __init__(self):
         from airflow import settings
@@ -75,10 +76,9 @@ class SecurityManager:
 
     def __init__(self, manager):
         self.manager = manager
-        if manager.auth_type != 1:  # AUTH_DB
-            raise Refused(
-                "by AUTH_TYPE of webserver_config.py users are not let in by the passwords in Airflow's database"
-            )
+        # People may log in by single sign-on, and the API take the passwords of the database all the same.
+        kinds = {0: "AUTH_OID", 2: "AUTH_LDAP", 3: "AUTH_REMOTE_USER", 4: "AUTH_OAUTH"}
+        self.auth_type = None if manager.auth_type == 1 else kinds.get(manager.auth_type, str(manager.auth_type))
 
     def find(self, **what):
         return self.manager.find_user(**what)
@@ -129,9 +129,31 @@ class SecurityManager:
             raise Refused("its security manager refused, and its log says why")
 
 
+def need_tables():
+    '''Asked for a user, Airflow makes the tables that are missing, and a file where there is no database.'''
+    import os
+
+    import sqlalchemy
+    from airflow import settings
+    from airflow.configuration import conf
+
+    section = "database" if conf.has_option("database", "sql_alchemy_conn") else "core"
+    url = sqlalchemy.engine.url.make_url(conf.get(section, "sql_alchemy_conn"))
+    advice = "initialize it with `airflow db migrate` (`airflow db init` before 2.7, `airflow initdb` on 1.10)"
+    if url.drivername.startswith("sqlite") and url.database and not os.path.exists(url.database):
+        raise Refused("the database %s of Airflow does not exist; %s" % (url.database, advice))
+    if settings.engine is None:
+        settings.initialize()
+    tables = sqlalchemy.inspect(settings.engine).get_table_names()
+    if not {"ab_user", "users"} & set(tables):
+        raise Refused("Airflow's database has no table of users; %s" % advice)
+
+
 @contextlib.contextmanager
 def users():
     import airflow
+
+    need_tables()
 
     if airflow.__version__.startswith("1."):
         yield PasswordUsers()
@@ -153,6 +175,7 @@ def converge(users):
     user = users.find(username=request["username"])
     before = users.seen(user) if user else {}
     reported = {"existed": bool(user), "before": before, "password_changed": False, "changed": []}
+    reported["auth_type"] = users.auth_type
     for name in list(wanted):
         if name not in users.details or wanted[name] is None:
             del wanted[name]
@@ -207,6 +230,7 @@ def converge_user(host: Host, wanted: DesiredUser, apply: bool) -> UserChange:
     :raises AirflowError: if Airflow cannot or will not.
     """
     username = wanted.username
+    secrets.append(lambda: [wanted.password or ""])
     request = {
         "mark": _MARK,
         "apply": apply,
@@ -223,11 +247,11 @@ def converge_user(host: Host, wanted: DesiredUser, apply: bool) -> UserChange:
         },
     }
     done = run_python(host, ["-c", _PROGRAM], stdin=json.dumps(request))
-    answers = [line[len(_MARK) :] for line in done.output.splitlines() if line.startswith(_MARK)]
+    answers = [line[len(_MARK) :] for line in done.raw.splitlines() if line.startswith(_MARK)]
     if done.status != 0 or not answers:
-        last = done.last_line.replace(wanted.password or "\0", "********")
         raise AirflowError(
-            "Airflow %s could not look after user %s (status %d): %s" % (host.version, username, done.status, last)
+            "Airflow %s could not look after user %s (status %d): %s"
+            % (host.version, username, done.status, done.last_line)
         )
     reported: dict[str, Any] = json.loads(answers[-1])
     if "refused" in reported:
@@ -240,4 +264,5 @@ def converge_user(host: Host, wanted: DesiredUser, apply: bool) -> UserChange:
         after=None if wanted.absent else reported["after"],
         details_changed=reported["changed"],
         password_differs=reported["password_changed"] or not reported["existed"],
+        auth_type=reported["auth_type"],
     )

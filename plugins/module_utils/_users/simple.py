@@ -14,11 +14,17 @@ from typing import Any, Callable, Mapping
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge import converge, discovered, plan_for
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import read_cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Login, Target
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step, replace_file
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.replacement import Replacement
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import acting_as, user_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import expanded
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._users.user import DesiredUser, UserChange
 
@@ -27,6 +33,7 @@ _SECTION = "core"
 _USERS = "simple_auth_manager_users"
 _PASSWORDS = "simple_auth_manager_passwords_file"
 _DEFAULT = "admin:admin"
+_MOST_BYTES = 1 << 24  # of the file with the passwords
 _GENERATED = "simple_auth_manager_passwords.json.generated"
 
 
@@ -71,22 +78,36 @@ class UserPlan(Record):
 
 
 class PasswordStep(Step):
-    """The password in its file, before the restart: for a name without one the server would make one up."""
+    """The password in its file, before the restart: for a name without one the server would make one up.
+
+    All of it is done as the server's user, in whose hands the file and the way to it are.
+    """
 
     def __init__(self, plan: UserPlan, host: Host) -> None:
         self._plan, self._host = plan, host
-        self._done = False
+        self._file: Replacement | None = None
 
     def do(self) -> None:
-        self._write(self._plan.password)
-        self._done = True
+        path = self._plan.found.passwords_path
+        with acting_as(user_of(self._host)):
+            old = _read(path)
+            new = with_password(passwords_in(old, path), self._plan.username, self._plan.password)
+            self._file = Replacement(path, old, new, mode=0o600)  # Airflow makes it 0644
+            self._file.do()
 
     def undo(self) -> None:
-        if self._done:
-            self._write(self._plan.found.password)
+        if self._file:
+            with acting_as(user_of(self._host)):
+                self._file.undo()
 
-    def _write(self, password: str | None) -> None:
-        write_password(self._plan.found.passwords_path, self._plan.username, password, os.stat(self._host.real_path))
+    def finish(self) -> None:
+        if self._file:
+            with acting_as(user_of(self._host)):
+                self._file.finish()
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
 
 
 def converge_user(
@@ -94,12 +115,11 @@ def converge_user(
     target: Target,
     policy: ChangePolicy,
     check_mode: bool,
-    backup: Callable[[str], str],
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """Make a user what the task says, with a restart of the server where it needs one.
 
-    :param backup: and ``warn``: as for ``converge`` of _change.
+    :param warn: as for ``converge`` of _change.
     :returns: what airflow_user returns.
     :raises AirflowError: if it cannot be; everything is as it was then.
     """
@@ -111,7 +131,7 @@ def converge_user(
             login = None  # the server does not know it yet
         plan = plan_for(host, DesiredState(settings, for_the_api=True, login=login), target, policy, warn)
         first = [PasswordStep(user, host)] if user.password_changes and not check_mode else []
-        outcome = converge(plan, check_mode, backup, warn, first)
+        outcome = converge(plan, check_mode, warn, first)
     about_the_server = {**plan.result(), **outcome.result()}
     return {
         **{name: value for name, value in about_the_server.items() if name.startswith(("restart", "backup", "rolled"))},
@@ -123,10 +143,12 @@ def converge_user(
 
 def find_user(host: Host, username: str) -> UserFound:
     """:raises AirflowError: if one of the files cannot be read."""
-    with open(host.real_path, "rb") as file:
-        cfg = Cfg.from_bytes(file.read(), host.path)
-    path = passwords_path(cfg, host.environment, host.home)
-    return UserFound(users_of(cfg), read_passwords(path).get(username), path)
+    cfg = read_cfg(host)
+    user = user_of(host)
+    path = passwords_path(cfg, host.environment, host.home, home_of(user.uid if user else os.geteuid()))
+    with acting_as(user):
+        passwords = passwords_in(_read(path), path)
+    return UserFound(users_of(cfg), passwords.get(username), path)
 
 
 def plan_user(found: UserFound, wanted: DesiredUser) -> UserPlan:
@@ -180,25 +202,22 @@ def _words(value: str) -> list[str]:
     return [word.strip() for word in value.split(",")]
 
 
-def passwords_path(cfg: Cfg, environment: Mapping[str, str], home: str) -> str:
-    """The file that the server keeps the passwords in."""
-    path = environment.get(variable_name(_SECTION, _PASSWORDS)) or cfg.get(_SECTION, _PASSWORDS)
-    return os.path.realpath(os.path.join(home, path or _GENERATED))
+def passwords_path(cfg: Cfg, environment: Mapping[str, str], home: str, user_home: str = "") -> str:
+    """The file that the server keeps the passwords in.
+
+    :param user_home: the home directory of the server's user.
+    """
+    path = environment.get(variable_name(_SECTION, _PASSWORDS)) or cfg.get(_SECTION, _PASSWORDS) or _GENERATED
+    return os.path.normpath(os.path.join(home, expanded(path, {"AIRFLOW_HOME": home, **environment}, user_home)))
 
 
-def read_passwords(path: str) -> dict[str, str]:
+def passwords_in(content: bytes | None, path: str) -> dict[str, str]:
     """Name -> password. Empty where there is no file yet, as before the server's first start.
 
-    :raises AirflowError: if the file cannot be read, or is not what Airflow writes.
+    :raises AirflowError: if that is not what Airflow writes.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read().strip()
-        found = json.loads(text) if text else {}
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise AirflowError("%s cannot be read: %s." % (path, error.strerror)) from None
+        found = json.loads(content) if content and content.strip() else {}
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -206,30 +225,22 @@ def read_passwords(path: str) -> dict[str, str]:
     return found
 
 
-def write_password(path: str, username: str, password: str | None, owner: os.stat_result) -> None:
-    """Have the user's password in the file, or with None no longer, and let nobody but the server's user read it.
-
-    :param owner: whose the file is to be if there is none yet.
-    :raises AirflowError: if it cannot be written; nothing is changed then.
-    """
-    passwords = read_passwords(path)
-    passwords.pop(username, None)
+def with_password(passwords: Mapping[str, str], username: str, password: str | None) -> bytes:
+    """The file's content with the user's password, or with None without the user."""
+    kept = {name: other for name, other in passwords.items() if name != username}
     if password is not None:
-        passwords[username] = password
-    if os.path.exists(path):
-        os.chmod(path, 0o600)  # Airflow makes it 0644
-    else:
-        _create(path, owner)
-    replace_file(path, (json.dumps(passwords) + "\n").encode("ascii"))
+        kept[username] = password
+    return (json.dumps(kept) + "\n").encode("ascii")
 
 
-def _create(path: str, owner: os.stat_result) -> None:
+def _read(path: str) -> bytes | None:
+    """None if there is no such file.
+
+    :raises AirflowError: if it cannot be read.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return read_foreign(path, _MOST_BYTES)
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        raise AirflowError("%s cannot be written: %s. Nothing was changed." % (path, error.strerror)) from None
-    try:
-        if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-    finally:
-        os.close(descriptor)
+        raise AirflowError("%s cannot be read: %s. Nothing was changed." % (path, error.strerror)) from None

@@ -36,6 +36,7 @@ class UserChange(Record):
     after: Mapping[str, Any] | None
     details_changed: list[str]
     password_differs: bool  # from what was there before, which is nothing for a new user
+    auth_type: str | None = None  # how people log in, if not by the passwords of Airflow's database
 
     @property
     def password_changed(self) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,14 @@ from typing import Any
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _FORMAT = 1
+
+
+def file_name(name: str) -> str:
+    """The name of an API as that of a file. Names that differ in the signs that a file name lacks differ here too."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    if plain == name and not name.startswith("."):
+        return plain
+    return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class Memory:
@@ -39,11 +48,17 @@ class Cursor(Memory):
 
     def __init__(self, folder: str, name: str) -> None:
         super().__init__()
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        base = os.path.join(folder, re.sub(r"[^A-Za-z0-9.-]", "_", name))
+        base = os.path.join(folder, file_name(name))
         self.path = base + ".json"
         self._wake = base + ".wake"
-        self._lock = os.open(base + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            self._lock = os.open(base + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise AirflowError(
+                f"What is known of {name!r} cannot be written to {folder}: {error.strerror}. Set state_folder to a "
+                "directory that the user of this process may write to."
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

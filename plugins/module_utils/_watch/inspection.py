@@ -20,27 +20,34 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Inspection, Listed
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import (
+    MARGIN,
+    MOST_ENDED,
+    Inspection,
+    Listed,
+)
 
 _PAGE = 100
-_MOST_ENDED = 5000
 _MOST_ACTIVE = 1000
 _MOST_INSPECTED = 20
 _ANY_DAG = "~"  # Airflow's own sign for it
 
 
 class Question(NamedTuple):
-    """What a look is to find out. ``since``: from when on runs that ended are told; None if from now on.
+    """What a look is to find out. ``since``: from when on runs that ended are listed; None if from now on.
 
-    ``failures`` are runs that may have been mended and ``stuck`` those that may be so no longer: DAG and run.
-    ``dag_ids``: only these DAGs, or all. With ``try_form`` a refused login may be tried in the web interface's form.
+    ``failures`` are runs that may have been mended, with successes from ``since_success`` on, and ``stuck`` those that
+    may be so no longer: DAG and run. ``dag_ids``: only these DAGs, or all; of them, those of ``unsure`` may not exist.
+    With ``try_form`` a refused login may be tried in the web interface's form.
     """
 
     with_login: bool = True
     since: datetime | None = None
+    since_success: datetime | None = None
     failures: Sequence[tuple[str, str]] = ()
     stuck: Sequence[tuple[str, str]] = ()
     dag_ids: Sequence[str] = ()
+    unsure: Sequence[str] = ()
     try_form: bool = True
 
 
@@ -59,11 +66,11 @@ def identified(api: Api) -> Api:
 
 def trouble(api: Api, failure: CallFailed, at: float) -> Inspection:
     """The look that came to nothing."""
-    return Inspection(at, trouble=explain(api, _ANY_DAG, failure)._asdict())
+    return Inspection(at, trouble=explain(api.without_retries(), _ANY_DAG, failure)._asdict())
 
 
 def inspect(api: Api, asked: Question, at: float) -> Inspection:
-    """Look once. Raises CallFailed where the server does not answer as Airflow."""
+    """Look once. What was seen before a call failed is in the result. Raises CallFailed where nothing was."""
     health, server_time = api.inspect_health()
     seen = Inspection(at, server_time, health=health, with_login=asked.with_login)
     if not asked.with_login:
@@ -73,33 +80,52 @@ def inspect(api: Api, asked: Question, at: float) -> Inspection:
         return _listed(api, asked, seen) if api.dialect.has_tasks else seen
     except CallFailed as failure:
         if not _is_refusal(failure):
-            raise
+            return seen._replace(trouble=trouble(api, failure, at).trouble)
         return seen._replace(refused=_why_refused(api, failure, asked.try_form)._asdict())
 
 
 def _listed(api: Api, asked: Question, seen: Inspection) -> Inspection:
     try:
-        failed, until = _ended(api, asked, ["failed"], asked.since or seen.server_time)
-        mended: list[Run] = []
+        since = asked.since
+        if since is None:
+            seen = seen._replace(newest=_newest_end(api, asked))
+            since = parsed_date(seen.newest) - MARGIN if seen.newest else None
+        failed = _ended(api, asked, ["failed"], since)
+        succeeded: list[Run] = []
         if asked.failures:
             of_them = asked._replace(dag_ids=sorted({dag_id for dag_id, _run in asked.failures}))
-            ended, also_until = _ended(api, of_them, ["success"], asked.since or seen.server_time)
-            until = min((date for date in (until, also_until) if date), default=None)
-            mended = [run for run in ended if (run.dag_id, run.run_id) in set(asked.failures)]
+            succeeded = _ended(api, of_them, ["success"], asked.since_success or since)
         active = _active(api, asked)
     except CallFailed as failure:
         if failure.status != 400:  # before 2.3 it does not list by state
             raise
         return seen._replace(import_errors=_import_errors(api))
-    if until is not None:  # there is more, which the next look begins with
-        seen = seen._replace(server_time=until + MARGIN)
-    return seen._replace(failed=failed, mended=mended, active=active, import_errors=_import_errors(api))
+    missing = _missing_dags(api, asked) if asked.dag_ids else None
+    seen = seen._replace(failed=failed, succeeded=succeeded, active=active)
+    return seen._replace(import_errors=_import_errors(api), missing_dags=missing)
 
 
-def _ended(
-    api: Api, asked: Question, states: Sequence[str], since: datetime | None
-) -> tuple[list[Run], datetime | None]:
-    """The runs that ended since then, and how far that goes if those are not all."""
+def _newest_end(api: Api, asked: Question) -> str | None:
+    """When the run that ended last has ended: by no clock but that which Airflow writes down."""
+    newest_first = _filters(asked, states=["success", "failed"], order_by="-end_date", page_offset=0)
+    runs, _total = api.inspect_runs({**newest_first, "page_limit": 1})
+    return runs[0].end_date if runs else None
+
+
+def _missing_dags(api: Api, asked: Question) -> list[str]:
+    missing = []
+    for dag_id in asked.unsure:
+        try:
+            api.dag(dag_id)
+        except CallFailed as failure:
+            if not failure.missing:
+                raise
+            missing.append(dag_id)
+    return missing
+
+
+def _ended(api: Api, asked: Question, states: Sequence[str], since: datetime | None) -> list[Run]:
+    """The runs that ended since then, the oldest end first. Where there are many, the next look has the rest."""
     found: dict[tuple[str, str | None], Run] = {}
     begin, offset = since.isoformat() if since else None, 0
     while True:
@@ -107,11 +133,9 @@ def _ended(
             _filters(asked, states=states, end_date_gte=begin, order_by="end_date", page_offset=offset)
         )
         found.update({(run.dag_id, run.run_id): run for run in runs})
-        if offset + len(runs) >= total or not runs or runs[-1].end_date is None:
-            return list(found.values()), None
-        last = runs[-1].end_date
-        if len(found) >= _MOST_ENDED:
-            return list(found.values()), parsed_date(last)
+        last = runs[-1].end_date if runs else None
+        if last is None or offset + len(runs) >= total or len(found) >= MOST_ENDED:
+            return list(found.values())
         begin, offset = (last, 0) if last != begin else (begin, offset + len(runs))
 
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
-_FORGOTTEN = 7 * 86400.0  # the longest time over which anything is limited
+LONGEST_WINDOW = 7 * 86400.0  # the longest time over which anything is limited
 
 
 class Journal:
@@ -38,14 +38,13 @@ class Journal:
         with self._locked():
             times = self._times()
             before = len(self._recent(times.get(key, []), window))
-            if limit is not None and before >= limit:
-                self._append({**entry, "step": "stopped"})
-                return False, before
-            times[key] = [*self._recent(times.get(key, []), _FORGOTTEN), self._clock()]
-            kept = {name: self._recent(those, _FORGOTTEN) for name, those in times.items()}
+            allowed = limit is None or before < limit
+            if allowed:
+                times[key] = [*times.get(key, []), self._clock()]
+            kept = {name: self._recent(those, LONGEST_WINDOW) for name, those in times.items()}
             self._replace({name: those for name, those in kept.items() if those})
-            self._append({**entry, "step": "begin"})
-            return True, before
+            self._append({**entry, "step": "begin" if allowed else "stopped"})
+            return allowed, before
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Write down how it ended, or anything else."""
@@ -53,18 +52,29 @@ class Journal:
             self._append(entry)
 
     def _recent(self, times: list[float], window: float) -> list[float]:
-        first = self._clock() - window
-        return [when for when in times if when > first]
+        """Those within the window. After a clock was set back, what lies in the future counts as done just now."""
+        now = self._clock()
+        return [min(when, now) for when in times if when > now - window]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        lock = os.open(self._path("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            lock = os.open(self._path("journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._not_written(error) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        except OSError as error:  # a disk that is full, a file that belongs to another user
+            raise self._not_written(error) from None
         finally:
             os.close(lock)
+
+    def _not_written(self, error: OSError) -> AirflowError:
+        return AirflowError(
+            f"The journal cannot be written in {self._folder}: {error.strerror}. Nothing was done. Name another folder."
+        )
 
     def _times(self) -> dict[str, list[float]]:
         path = self._path("limits.json")
@@ -73,6 +83,11 @@ class Journal:
                 return {str(key): [float(when) for when in times] for key, times in json.load(file).items()}
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise AirflowError(
+                f"{path} cannot be read: {error.strerror}. How often rules have acted is not known, and none may act. "
+                "Run as the user to whom it belongs."
+            ) from None
         except (AttributeError, TypeError, ValueError):
             raise AirflowError(
                 f"{path} is not what was written there, so how often rules have acted is not known, and none may act. "
@@ -90,12 +105,13 @@ class Journal:
     def _append(self, entry: Mapping[str, Any]) -> None:
         when = datetime.fromtimestamp(self._clock(), timezone.utc).isoformat(timespec="milliseconds")
         line = json.dumps({"time": when, **entry}, sort_keys=False) + "\n"
-        file = os.open(self._path("journal.jsonl"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(file, line.encode())
+        file = os.open(self._path("journal.jsonl"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(file, "a+b") as stream:
+            if stream.tell() and os.pread(file, 1, stream.tell() - 1) != b"\n":
+                stream.write(b"\n")  # the last line was cut off: it spoils no other
+            stream.write(line.encode())
+            stream.flush()
             os.fsync(file)
-        finally:
-            os.close(file)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)

@@ -27,7 +27,7 @@ _LIMITS = {
     "unhealthy_after": "unhealthy",
 }
 _IN_LOGIN_FILE = ("username", "password", "token")
-_OF_ALL = ("apis", "dag_ids", "state_folder", *_LIMITS)
+_OF_ALL = ("apis", "dag_ids", "state_folder", "feedback", *_LIMITS)
 _OF_ONE = ("name", "login_file", "dag_ids", "api_url", *API_ARGUMENTS)
 
 

@@ -20,7 +20,9 @@ MARGIN = timedelta(minutes=5)
 
 # A failed run that nobody mends is forgotten after a while, and so is the oldest of too many.
 _REMEMBERED = 7 * 86400.0
+_NEVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MOST_OPEN = 1000
+MOST_ENDED = 5000  # runs that one look lists
 
 # While something is wrong, or may be, the next look comes sooner. It is a cheap one, without a login.
 _SOON = 5.0
@@ -48,6 +50,7 @@ class Listed(NamedTuple):
 
 class Inspection(NamedTuple):
     """What one look has found. ``at`` is in seconds, as our clock has it, and ``server_time`` as the server's has it.
+    Both clocks may jump, so durations are sums of ``passed``, the seconds since the look before in this process.
 
     ``trouble`` is why it found nothing at all, ``refused`` why the login was not accepted; both are diagnoses. What is
     None was not asked for, or cannot be told.
@@ -55,14 +58,17 @@ class Inspection(NamedTuple):
 
     at: float
     server_time: datetime | None = None
+    passed: float = 0.0
     trouble: Mapping[str, Any] | None = None
     refused: Mapping[str, Any] | None = None
     with_login: bool = False
     health: Mapping[str, str | None] | None = None
+    newest: str | None = None  # in the first look, when the run that ended last has ended
     failed: Sequence[Run] | None = None
-    mended: Sequence[Run] = ()  # of those that had failed, the ones that have succeeded since
+    succeeded: Sequence[Run] = ()  # of the DAGs with a failure
     active: Listed | None = None  # runs
     import_errors: Listed | None = None  # pairs of a file and the error
+    missing_dags: Sequence[str] | None = None  # of those that are named
 
 
 class Watch:
@@ -84,9 +90,20 @@ class Watch:
         return parsed_date(since) - MARGIN if since else None
 
     @property
+    def since_success(self) -> datetime | None:
+        """The same for successes of the DAGs with a failure."""
+        since = self.state.get("since_success") or self.state.get("since")
+        return parsed_date(since) - MARGIN if since else None
+
+    @property
     def failures(self) -> list[tuple[str, str]]:
         """DAG and run of the failures that are not mended."""
         return [(one["dag_id"], one["run_id"]) for one in self._open.values() if one["type"] == "run_failed"]
+
+    @property
+    def missing_dags(self) -> list[str]:
+        """The named DAGs that have been reported as missing."""
+        return [one["dag_id"] for one in self._open.values() if one["type"] == "dag_not_found"]
 
     @property
     def stuck(self) -> list[tuple[str, str]]:
@@ -127,12 +144,15 @@ class Watch:
     def take(self, seen: Inspection, login: str = "") -> list[dict[str, Any]]:
         """What there is to tell after this look."""
         events: list[dict[str, Any]] = []
+        for one in self._open.values():
+            one["lasted"] += max(0.0, seen.passed)
+        self._take_health(events, seen)
         if seen.trouble is not None:
             self.hope()
-            self._is_so(events, seen, "api_unreachable", self._limits.unreachable, diagnosis=dict(seen.trouble))
+            if (seen.health or {}).get("metadatabase", "healthy") == "healthy":  # else it is no matter of the API
+                self._is_so(events, seen, "api_unreachable", self._limits.unreachable, diagnosis=dict(seen.trouble))
             return events
         self._is_over(events, seen, "api_unreachable")
-        self._take_health(events, seen)
         if seen.refused is not None:
             count = self.refusals + 1 if self._refusal.get("login") == login else 1
             self._refusal.update(login=login, at=seen.at, count=count, hope=False)
@@ -145,7 +165,16 @@ class Watch:
         self._take_failed(events, seen)
         self._take_active(events, seen)
         self._take_import_errors(events, seen)
+        self._take_missing_dags(events, seen)
         return events
+
+    def _take_missing_dags(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.missing_dags is None:
+            return
+        for dag_id in seen.missing_dags:
+            self._is_so(events, seen, "dag_not_found", 0.0, dag_id, dag_id=dag_id)
+        for dag_id in set(self.missing_dags) - set(seen.missing_dags):
+            self._is_over(events, seen, "dag_not_found", dag_id)
 
     def _take_health(self, events: list[dict[str, Any]], seen: Inspection) -> None:
         for component, status in (seen.health or {}).items():
@@ -156,29 +185,55 @@ class Watch:
                 self._is_over(events, seen, "component_unhealthy", component)
 
     def _take_failed(self, events: list[dict[str, Any]], seen: Inspection) -> None:
-        if seen.server_time is None:
+        """Report each failure that ended after the first look, by the times that Airflow itself wrote down."""
+        if seen.failed is None:
             return
-        begin = self.state.setdefault("begin", (self.since or seen.server_time).isoformat())
-        for run in seen.failed or ():
-            ended = run.end_date or ""
-            key = f"{run.dag_id} {run.run_id} {ended}"
-            if not ended or key in self._reported or parsed_date(ended) < parsed_date(begin):
+        if "since" not in self.state:
+            self.state["since"] = seen.newest or _NEVER.isoformat()
+            self._reported.update({_failure(run): run.end_date for run in seen.failed if run.end_date})
+        begin = parsed_date(self.state.setdefault("begin", (parsed_date(self.state["since"]) - MARGIN).isoformat()))
+        settled = parsed_date(self.state.get("settled") or _NEVER.isoformat())
+        for run in seen.failed:
+            key = _failure(run)
+            if not run.end_date or key in self._reported or parsed_date(run.end_date) < begin:
                 continue
-            self._reported[key] = ended
+            self._reported[key] = run.end_date
+            if parsed_date(run.end_date) < settled:
+                continue
             self._open.pop(f"run_failed {run.dag_id} {run.run_id}", None)  # it was rerun, and failed again
-            self._is_so(events, seen, "run_failed", 0.0, f"{run.dag_id} {run.run_id}", since=ended, **_of(run))
-        for run in seen.mended:
+            name = f"{run.dag_id} {run.run_id}"
+            self._is_so(events, seen, "run_failed", 0.0, name, since=run.end_date, **_of(run))
+        for run in seen.succeeded:
             self._is_over(events, seen, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
-        self.state["since"] = seen.server_time.isoformat()
-        first = seen.server_time - MARGIN
+        if len(seen.failed) < MOST_ENDED:
+            self.state.pop("settled", None)
+        self._advance("since", seen.failed, seen.server_time)
+        self._advance("since_success", seen.succeeded, seen.server_time)
+        self._forget()
+        if not self.failures:
+            self.state.pop("since_success")
+        first = parsed_date(self.state["since"]) - timedelta(seconds=_REMEMBERED)
         for key in [key for key, ended in self._reported.items() if parsed_date(ended) < first]:
             del self._reported[key]
-        self._forget(seen.at)
 
-    def _forget(self, now: float) -> None:
+    def _advance(self, name: str, runs: Sequence[Run], server_time: datetime | None) -> None:
+        """From when on to ask the next time: from the latest end that is known.
+
+        The server's clock may not be told, and it may jump. It counts only where it shows that what was written down
+        before is ahead of the time: then earlier ends count again, but for those that the next look finds there.
+        """
+        before = parsed_date(self.state.get(name) or self.state["since"])
+        since = max([before, *(parsed_date(run.end_date) for run in runs if run.end_date)])
+        if server_time is not None and since > server_time + MARGIN:
+            if name == "since" and before > server_time + MARGIN:
+                self.state["settled"] = (since - MARGIN).isoformat()
+            since = server_time
+        self.state[name] = since.isoformat()
+
+    def _forget(self) -> None:
         failures = [key for key, one in self._open.items() if one["type"] == "run_failed"]
         for number, key in enumerate(reversed(failures)):
-            if number >= MOST_OPEN or now - self._open[key]["at"] > _REMEMBERED:
+            if number >= MOST_OPEN or self._open[key]["lasted"] > _REMEMBERED:
                 del self._open[key]
 
     def _take_active(self, events: list[dict[str, Any]], seen: Inspection) -> None:
@@ -191,12 +246,12 @@ class Watch:
             limit = self._limits.queued if run.state == "queued" else self._limits.running
             name = f"{run.state} {run.dag_id} {run.run_id}"
             still.add("run_stuck " + name)
-            begin = seen.at
+            lasted = 0.0
             if run.state == "running" and run.start_date and seen.server_time is not None:
-                begin -= max(0.0, (seen.server_time - parsed_date(run.start_date)).total_seconds())
-                if seen.at - begin < limit:
+                lasted = max(0.0, (seen.server_time - parsed_date(run.start_date)).total_seconds())
+                if lasted < limit:
                     continue
-            self._is_so(events, seen, "run_stuck", limit, name, begin=begin, **_of(run))
+            self._is_so(events, seen, "run_stuck", limit, name, lasted=lasted, **_of(run))
         listed = {f"{run.dag_id} {run.run_id}" for run in seen.active.found}
         for key in sorted({key for key, one in self._open.items() if one["type"] == "run_stuck"} - still):
             _kind, _state, name = key.split(" ", 2)
@@ -226,9 +281,12 @@ class Watch:
     ) -> None:
         """Something is so; it is told as soon as it has been so for ``limit`` seconds."""
         key = f"{kind} {name}".strip()
-        begin = details.pop("begin", seen.at)
-        one = self._open.setdefault(key, {"type": kind, "at": begin, "told": False, **_plain(details)})
-        if one["told"] or seen.at - one["at"] < limit:
+        lasted = details.pop("lasted", 0.0)
+        if key not in self._open:
+            begin = details.get("since") or _iso(seen.at - lasted)
+            self._open[key] = {"type": kind, "begin": begin, "lasted": lasted, "told": False}
+        one = self._open[key]
+        if one["told"] or one["lasted"] < limit:
             return
         one.update(_plain(details), told=True)
         events.append(self._event(seen, key, one, False))
@@ -243,20 +301,26 @@ class Watch:
             events.append(self._event(seen, key, {**one, **_plain(details)}, True))
 
     def _event(self, seen: Inspection, key: str, one: Mapping[str, Any], recovered: bool) -> dict[str, Any]:
-        details = {name: value for name, value in one.items() if name not in ("at", "told", "error")}
+        details = {name: value for name, value in one.items() if name not in ("lasted", "begin", "told", "error")}
         if not recovered and "error" in one:
             details["error"] = one["error"]
-        begin = details.pop("since", None) or _iso(one["at"])
+        details.pop("since", None)
+        begin = one["begin"]
         return {
             "api": self.name,
             "url": self._url,
             "recovered": recovered,
             "since": begin,
             "seen": _iso(seen.at),
-            "seconds": round(max(0.0, seen.at - one["at"]), 1),
+            "seconds": round(one["lasted"], 1),
             "id": harmless(f"{self.name} {key} {begin}") + " recovered" * recovered,
             **harmless(details),
         }
+
+
+def _failure(run: Run) -> str:
+    """A failure: a run that was rerun may fail again, at another time."""
+    return f"{run.dag_id} {run.run_id} {run.end_date}"
 
 
 def harmless(value: Any) -> Any:

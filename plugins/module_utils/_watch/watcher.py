@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,6 +43,7 @@ class Watcher:
         limits: Limits | None = None,
         dag_ids: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         connect: Callable[[Mapping[str, Any]], Api] = connect,
     ) -> None:
         self.name = name
@@ -49,6 +51,9 @@ class Watcher:
         self._cursor = cursor
         self._dag_ids = dag_ids
         self._clock = clock
+        self._steady = steady
+        self._last: float | None = None
+        self._unsure = list(dag_ids)  # whether there are such DAGs
         self._connect = connect
         self._api: Api | None = None
         self._asked: dict[str, Any] = {}
@@ -78,17 +83,27 @@ class Watcher:
         self._take_options()
         if self._cursor.woken():
             self._watch.hope()
-        events = self._watch.take(self._inspect(), self._login)
+        begin = self._steady()
+        seen = self._inspect()
+        seen = seen._replace(passed=0.0 if self._last is None else begin - self._last)
+        self._last = begin
+        events = self._watch.take(seen, self._login)
+        if seen.missing_dags is not None:
+            self._unsure = list(seen.missing_dags)
+        dags: dict[str, dict[str, Any]] = {}
         for event in events:
-            self._add_dag(event)
+            self._add_dag(event, dags)
         self._cursor.outbox += events
         self._cursor.save()
         return list(self._cursor.outbox)
 
-    def handed_over(self) -> None:
-        """All that was returned has got to whom it is for."""
+    def handed_over(self, event: dict[str, Any] | None = None) -> None:
+        """This event has got to whom it is for, or all that was returned."""
         if self._cursor.outbox:
-            self._cursor.outbox.clear()
+            if event is None:
+                self._cursor.outbox.clear()
+            elif event in self._cursor.outbox:
+                self._cursor.outbox.remove(event)
             self._cursor.save()
 
     def _take_options(self) -> None:
@@ -103,9 +118,11 @@ class Watcher:
         asked = Question(
             watch.may_log_in(now, self._login),
             watch.since,
+            watch.since_success,
             watch.failures,
             watch.stuck,
             self._dag_ids,
+            self._unsure,
             try_form=watch.refusals == 0,
         )
         api = self._api or self._connect(self._asked)
@@ -113,7 +130,7 @@ class Watcher:
             if self._api is None:
                 api = identified(api)
             found = inspect(api, asked, now)
-            self._api = api
+            self._api = api if found.trouble is None else None
             return found
         except CallFailed as failure:
             self._api = None  # perhaps it is another release afterwards
@@ -122,23 +139,24 @@ class Watcher:
             self._api = None
             return Inspection(now, trouble=_not_understood(error)._asdict())
 
-    def _add_dag(self, event: dict[str, Any]) -> None:
-        """What who acts on a run has to know of its DAG; None where it cannot be told."""
+    def _add_dag(self, event: dict[str, Any], known: dict[str, dict[str, Any]]) -> None:
+        """What who acts on a run has to know of its DAG; None where it cannot be told. Each DAG is asked for once."""
         if event["recovered"] or event["type"] not in ("run_failed", "run_stuck"):
             return
-        event.update(dag_paused=None, dag_tags=[])
-        if self._api is None:
-            return
-        try:
-            dag, tags = self._api.inspect_tags(event["dag_id"])
-        except CallFailed:
-            return
-        event.update(dag_paused=dag.is_paused, dag_tags=harmless(tags))
+        dag_id = event["dag_id"]
+        if dag_id not in known:
+            known[dag_id] = {"dag_paused": None, "dag_tags": []}
+            if self._api is not None:
+                with contextlib.suppress(CallFailed):
+                    dag, tags = self._api.inspect_tags(dag_id)
+                    known[dag_id] = {"dag_paused": dag.is_paused, "dag_tags": harmless(tags)}
+        event.update(known[dag_id])
 
 
 def _not_understood(error: Exception) -> Diagnosis:
     """An answer that no Airflow gives that is known here."""
     return Diagnosis(
+        "answer_not_understood",
         "an answer of the server is not as it is of any known release",
         f"Reading it ended in {type(error).__name__}: {error}.",
         "See whether the server is an Airflow of a supported release.",

@@ -74,7 +74,7 @@ def assert_refused(results: list[dict[str, Any]], cause: str, *in_message: str) 
     for result in results:
         assert result["failed"]
         assert not result["changed"]
-        assert result["diagnosis"].keys() == {"cause", "evidence", "remedy", "http_status"}
+        assert result["diagnosis"].keys() == {"code", "cause", "evidence", "remedy", "http_status"}
         assert cause in result["diagnosis"]["cause"]
         assert all(text in result["msg"] for text in in_message), result["msg"]
 
@@ -160,7 +160,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"wait_timeout": 0}, "wait_timeout"),
     ({"url": "localhost:8080"}, "scheme"),
     ({"url": ""}, "url is empty"),
-    ({"username": "a:b"}, "colon"),
+    ({"username": "a:b", "api_version": "v1"}, "colon"),
     ({"client_key": "/nonexistent"}, "client_cert"),
 ]
 
@@ -443,7 +443,7 @@ def test_sixty_triggers_make_sixty_runs(op: Caller, paused: str) -> None:
     nothing = dict.fromkeys(["logical_date", "note"])
     waiting = {"wait": False, "wait_timeout": 60.0, "wait_interval": 10.0, "on_timeout": "leave"}
     common = {**defaults, **nothing, **waiting, **op.login, "url": proxy.url, "dag_id": paused, "if_paused": "trigger"}
-    common["unless_running"] = False
+    common.update(unless_running=False, fail_on_failed_tasks=False)
 
     def place(number: int) -> Trigger:
         options = {**common, "conf": {"number": number}, "run_id": f"faulty-{number}" if number % 2 else None}

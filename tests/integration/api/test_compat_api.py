@@ -18,14 +18,18 @@ import re
 import sqlite3
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
 from testbed.instance import Airflow
 from testbed.runner import Ansible
 from testbed.running import running
+from unit.plugins import simulation
 
 # The newest of 2.x and 3.x. `make test-matrix` runs all.
 VERSIONS = os.environ.get("AIRFLOW_VERSIONS", "2.11.2,3.3.2").split(",")
@@ -88,6 +92,22 @@ class Case:
             query = "SELECT state FROM dag_run WHERE dag_id = ? AND run_id = ?"
             return str(database.execute(query, [dag_id, run_id]).fetchone()[0])
 
+    def raw(self, method: str, path: str, document: Any, login: str | None) -> Answer:
+        """One request as it is; ``login`` is "right", "wrong" or None."""
+        headers = {"Content-Type": "application/json"}
+        password = self.airflow.users["op"] if login == "right" else "not it"
+        if login and self.generation == "3":
+            headers["Authorization"] = "Bearer " + (self.token() if login == "right" else "not.a.token")
+        elif login:
+            headers["Authorization"] = "Basic " + base64.b64encode(f"op:{password}".encode()).decode()
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(self.airflow.url + path, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return Answer(answer.status, titled(answer.headers), answer.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, titled(error.headers), error.read())
+
     def token(self) -> str:
         """One that the server has given."""
         login = {"username": "op", "password": self.airflow.users["op"]}
@@ -95,6 +115,36 @@ class Case:
         request = urllib.request.Request(self.airflow.url + "/auth/token", json.dumps(login).encode(), headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return str(json.load(answer)["access_token"])
+
+
+def titled(headers: Any) -> dict[str, str]:
+    """Names as Answer is asked for them; uvicorn writes them in lower case."""
+    return {name.title(): value for name, value in headers.items()}
+
+
+# A run that is a success although a task failed, and a DAG that nothing of runs yet.
+ODD_DAGS = """
+from datetime import datetime, timezone
+from airflow import DAG
+from examples import RELEASE, PythonOperator, fail, greet, manual
+
+extra = {"provide_context": True} if RELEASE < (2, 0) else {}
+ends_green = manual("ends_green", "breaks", fail)
+cleanup = PythonOperator(task_id="cleanup", python_callable=greet, trigger_rule="all_done", dag=ends_green, **extra)
+ends_green.get_task("breaks") >> cleanup
+begins_later = DAG(
+    "begins_later",
+    start_date=datetime(2050, 1, 1, tzinfo=timezone.utc),
+    is_paused_upon_creation=False,
+    **{"schedule" if RELEASE >= (2, 4) else "schedule_interval": None},
+)
+PythonOperator(task_id="greet", python_callable=greet, dag=begins_later, **extra)
+if RELEASE >= (3, 2):
+    start = datetime(2050, 1, 1, tzinfo=timezone.utc)
+    unpaused = {"is_paused_upon_creation": False, "allowed_run_types": ["scheduled"]}
+    by_schedule = DAG("by_schedule", start_date=start, schedule="@yearly", **unpaused)
+    PythonOperator(task_id="greet", python_callable=greet, dag=by_schedule)
+"""
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -106,10 +156,13 @@ def case(request: pytest.FixtureRequest, ansible: Ansible) -> Iterator[Case]:
             passwords = {name: airflow.users[name] for name in ("admin", "op", "viewer")}
             (airflow.home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps(passwords))
         (airflow.dags / "broken.py").write_text("from airflow import DAG\nraise RuntimeError('not today')\n")
-        (airflow.dags / "later.py").write_text((airflow.dags / "examples.py").read_text().replace('"hello"', '"later"'))
+        (airflow.dags / "odd.py").write_text(ODD_DAGS)
+        for name in ("later", "model"):
+            text = (airflow.dags / "examples.py").read_text().replace('"hello"', f'"{name}"')
+            (airflow.dags / f"{name}.py").write_text(text)
 
     with running(request.param, before_start=set_up) as airflow:
-        airflow.wait_dags(["later"])
+        airflow.wait_dags(["later", "model", "ends_green", "begins_later"])
         yield Case(airflow, ansible)
 
 
@@ -189,6 +242,29 @@ def test_many_are_triggered_and_waited_for(case: Case) -> None:
     assert [outcome["dag_run"]["state"] for outcome in done["outcomes"]] == ["success"] * 3
 
 
+def test_success_means_that_tasks_have_run(case: Case) -> None:
+    if case.airflow.installation.release.generation == "1.10":
+        pytest.skip("the API of 1.10 does not know tasks")
+    wait = {"wait": True, "wait_timeout": 120}
+    early = {"dag_id": "hello", "logical_date": "2020-01-01T00:00:00+00:00"}  # the DAG begins in 2024
+    before = early if case.generation == "3" else {"dag_id": "begins_later"}
+    runs = [{"dag_id": "ends_green"}, {"dag_id": "hello"}]
+    green, failing, several, empty, future = case.tasks(
+        {"dag_id": "ends_green", **wait},
+        {"dag_id": "ends_green", "fail_on_failed_tasks": True, **wait},
+        {"runs": runs, **wait},
+        {**before, **wait},
+        {"dag_id": "hello", "logical_date": "2100-01-01T00:00:00+00:00", **wait},
+    )
+    assert not green.get("failed"), green
+    assert (green["dag_run"]["state"], [task["task_id"] for task in green["failed_tasks"]]) == ("success", ["breaks"])
+    assert failing["diagnosis"]["code"] == "tasks_failed", failing
+    assert [[task["task_id"] for task in one["failed_tasks"]] for one in several["outcomes"]] == [["breaks"], []]
+    assert empty.get("failed"), empty
+    assert empty["diagnosis"]["code"] == "no_task_ran"
+    assert "Nothing was sent" in future["msg"]
+
+
 @pytest.mark.story
 def test_a_failed_run_tells_its_reason(case: Case) -> None:
     done = case.one(dag_id="fails", run_id="bad", wait=True, wait_timeout=300)
@@ -225,6 +301,15 @@ def test_what_is_refused(case: Case) -> None:
         assert note["failed"]
         assert "note" in note["msg"]
     assert not case.runs("paused")
+
+
+def test_a_dag_that_allows_no_manual_runs(case: Case) -> None:
+    if case.minor < (3, 2):
+        pytest.skip("before 3.2 every DAG allows them")
+    order = {"dag_id": "by_schedule"}
+    results = case.tasks({**order, "check": True}, order, {**order, "if_paused": "trigger"})
+    for result in [*results, case.one(module="airflow_api_info", dag_id="by_schedule")]:
+        assert result["diagnosis"]["code"] == "manual_runs_not_allowed", result
 
 
 def test_a_role_that_may_only_read(case: Case) -> None:
@@ -349,10 +434,18 @@ def test_the_examination(case: Case) -> None:
 def test_a_dag_that_runs_already_and_a_run_that_is_given_up(case: Case) -> None:
     first = {"dag_id": "slow", "run_id": "in-the-way", "conf": {"seconds": 120}}
     unless = {"dag_id": "slow", "conf": {"seconds": 0}, "unless_running": True}
-    given_up = {**first, "wait": True, "wait_timeout": 1, "on_timeout": "fail_run"}
-    begun, check, kept, failed = case.tasks(first, {**unless, "check": True}, unless, given_up)
-    if case.minor >= (2, 2):  # a scheduler that was at work on the run may call it running once more
-        case.airflow.wait_until(lambda: case.state("slow", "in-the-way") == "failed", "the run has failed", 120)
+    end = {"wait": True, "wait_timeout": 1, "on_timeout": "fail_run"}
+    given_up = {"dag_id": "slow", "run_id": "given-up", "conf": {"seconds": 120}, **end}
+    begun, check, kept, theirs, failed = case.tasks(
+        first, {**unless, "check": True}, unless, {**first, **end}, given_up
+    )
+    assert theirs["timed_out"] is True
+    assert "this task has not triggered it" in theirs["msg"]
+    assert case.state("slow", "in-the-way") != "failed"
+    if case.minor >= (2, 2):  # a scheduler that was at work on a run may call it running once more
+        case.one(module="airflow_dag_run", dag_id="slow", run_id="in-the-way", state="failed")
+        case.airflow.wait_until(lambda: case.state("slow", "in-the-way") == "failed", "one has failed", 120)
+        case.airflow.wait_until(lambda: case.state("slow", "given-up") == "failed", "the other has failed", 120)
     apply = case.one(**unless)
     assert [result["changed"] for result in (begun, check, kept)] == [True, False, False], kept
     assert check["dag_run"]["run_id"] == kept["dag_run"]["run_id"] == "in-the-way"
@@ -383,6 +476,44 @@ def test_no_scheduler_is_there(case: Case) -> None:
         return bool(case.one(module="airflow_api_info")["health"]["scheduler"] == "healthy")
 
     case.airflow.wait_until(is_back, "the scheduler is healthy")
+
+
+def test_simulated_airflow_answers_as_the_real_one(case: Case) -> None:
+    """Which is what the schedules of the unit tests rest on."""
+    if case.generation == "1.10":
+        pytest.skip("the simulation has 2.x and 3.x only")
+    settings = simulation.Settings(case.api, False, "right", 1.0, 1.0, "success", False)
+    model = simulation.SimulatedAirflow(settings, simulation.Clock())
+    dialect = DIALECTS[case.api]
+    prefix, runs = dialect.prefix, dialect.prefix + "/dags/{dag}/dagRuns"
+    named = {dialect.run_key: "model-1", **dialect.always}
+    for method, path, document, login in [
+        ("GET", prefix + "/version", None, None),
+        ("GET", dialect.health, None, None),
+        ("GET", prefix + "/dags/{dag}", None, "right"),
+        ("GET", prefix + "/dags/{dag}", None, None),
+        ("GET", prefix + "/dags/{dag}", None, "wrong"),
+        ("GET", prefix + "/dags/nobodys", None, "right"),
+        ("POST", runs, {"zzz": 1}, "right"),
+        ("GET", runs + "/model-1", None, "right"),
+        ("POST", runs, named, "right"),
+        ("POST", runs, named, "right"),
+        ("GET", runs + "/model-1", None, "right"),
+        ("GET", runs + "/model-1/taskInstances?state=failed&limit=100", None, "right"),
+        ("POST", prefix + "/dags/~/dagRuns/list", {"dag_ids": ["{dag}"], "page_offset": 0, "page_limit": 1}, "right"),
+        ("PATCH", prefix + "/dags/{dag}?update_mask=is_paused", {"is_paused": False}, "right"),
+        ("PATCH", runs + "/model-1", {"state": "failed"}, "right"),
+    ]:
+        told = model.answer(method, path.format(dag=simulation.DAG), document, login)
+        asked = json.loads(json.dumps(document).replace("{dag}", "model"))
+        real = case.raw(method, path.format(dag="model"), asked, login)
+        what = f"{method} {path}: {real.status} {real.text[:300]}, in the simulation {told.status} {told.text[:300]}"
+        alike = {401, 403} if login != "right" else {real.status}
+        assert told.status == real.status or {told.status, real.status} <= alike, what
+        assert (dialect.said(told) is None) == (dialect.said(real) is None), what
+        if real.status == 200:
+            of_others = {"execution_date", "logical_date", "note"}  # which not every version has
+            assert set(told.document or {}) <= set(real.document or {}) | of_others, what
 
 
 def test_another_generation_than_the_servers(case: Case) -> None:
@@ -439,6 +570,25 @@ def test_a_dag_that_cannot_be_imported(case: Case) -> None:
         assert_failed(result, "its file cannot be imported at present")
     assert "its file cannot be imported at present" in info["diagnosis"]["cause"]
     assert not case.runs("later")
+
+
+def test_run_id_that_the_server_does_not_take(case: Case) -> None:
+    """Neither the ids that are chosen here: the form that Airflow always takes is not unique."""
+    if case.minor < (2, 6) or "allowed_run_id_pattern" not in case.airflow.cfg.read_text():
+        pytest.skip("this release takes any id")
+    case.set("scheduler", allowed_run_id_pattern="^release-[0-9]+$")
+    if case.generation == "2":
+        case.airflow.write_backends(BASIC["2"])
+    case.airflow.restart_webserver()
+    try:
+        refused, taken = case.tasks({"dag_id": "hello"}, {"dag_id": "hello", "run_id": "release-7"})
+    finally:
+        case.set("scheduler", allowed_run_id_pattern="^[A-Za-z0-9_.~:+-]+$")
+        case.airflow.restart_webserver()
+    assert "allowed_run_id_pattern" in refused["diagnosis"]["remedy"], refused
+    assert refused["diagnosis"]["code"] == ("run_id_not_allowed" if case.generation == "3" else "server_error")
+    assert not [run_id for run_id in case.runs("hello") if run_id == refused.get("dag_run", {}).get("run_id")]
+    assert taken["changed"], taken
 
 
 def test_a_server_that_lets_everybody_in_as_nobody(case: Case) -> None:
@@ -498,3 +648,39 @@ def test_the_auth_manager_of_fab_and_a_token_that_ends_during_the_wait(case: Cas
     assert "eyJ" not in case.output  # as every token begins
     assert_failed(wrong, WRONG_PASSWORD)
     test_a_role_that_may_only_read(case)
+
+
+def test_base_path_that_url_lacks(case: Case) -> None:
+    """With FAB, as the test before leaves it: its login is there below the base path only."""
+    if case.generation != "3":
+        pytest.skip("up to 2.x nothing responds without the base path")
+    text = case.airflow.cfg.read_text()
+    case.airflow.cfg.write_text(text.replace("\n[api]\n", f"\n[api]\nbase_url = {case.airflow.url}/airflow\n"))
+    case.set("core", auth_manager=FAB)
+    case.airflow.restart_webserver()
+    try:
+        lacking, whole = case.tasks({"dag_id": "hello"}, {"dag_id": "hello", "url": case.airflow.url + "/airflow"})
+    finally:
+        case.airflow.cfg.write_text(text)
+        case.airflow.restart_webserver()
+    assert lacking["diagnosis"]["code"] == "base_path_missing", lacking
+    assert case.airflow.url + "/airflow" in lacking["msg"]
+    assert whole["changed"], whole
+
+
+def test_a_database_that_is_away(case: Case) -> None:
+    """The last test: a scheduler does not survive it."""
+    if case.generation != "2":
+        pytest.skip("3.x keeps its connection to the file, and 1.10 has no page that tells")
+    case.airflow.set_backends(BASIC["2"])
+    database = case.airflow.home / "airflow.db"
+    away = database.with_name("away.db")
+    database.rename(away)
+    database.mkdir()
+    try:
+        triggered, seen = case.tasks({"dag_id": "hello"}, {"module": "airflow_api_info", "dag_id": "hello"})
+    finally:
+        database.rmdir()
+        away.rename(database)
+    for result in (triggered, seen):
+        assert result["diagnosis"]["code"] == "database_not_available", result

@@ -94,7 +94,8 @@ def test_an_unknown_authority_is_refused_before_the_password_is_sent(call: Calle
     done = call(address(front))
     assert done.failed
     assert "its certificate was not accepted" in done.msg, done.output
-    assert "Name the authority's certificate in ca_path" in done.result["diagnosis"]["remedy"]
+    assert done.result["diagnosis"]["code"] == "certificate_not_trusted", done.output
+    assert "Set ca_path" in done.result["diagnosis"]["remedy"]
     assert len(front.asked) == asked
 
 

@@ -274,7 +274,7 @@ def init_app(app):
     assert done.result["rolled_back"] is True
     assert "was not healthy within 15 s" in done.msg
     assert "no authentication today" in done.msg
-    assert f"{airflow.cfg} has been put back as it was, and the server runs with it again." in done.msg
+    assert f"{airflow.cfg} was rolled back. The server runs with it again." in done.msg
     assert fernet_key not in done.output
     assert airflow.cfg.read_bytes() == before
     assert airflow.healthy()
@@ -329,10 +329,16 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
         assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of the server" in done.msg
         assert done.result["overridden_by"] == "AIRFLOW__API__AUTH_BACKEND"
 
-        # Of a program that does not run, supervisord does not tell the environment: the restarted server does.
+        # Of a program that does not run, its configuration tells the environment.
         before = airflow.cfg.read_bytes()
         airflow.supervisor.stop(airflow.server_program)
         service = {"service": airflow.server_program, "airflow_home": str(airflow.home)}
+        done = ansible.module(MODULE, {**WANTED, **service})
+        assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of the supervisor program" in done.msg
+        assert (done.failed, airflow.cfg.read_bytes(), airflow.healthy()) == (True, before, False)
+
+        # What supervisord has read and the file does not say any more, the restarted server tells.
+        airflow.supervisord_conf.write_text(conf)
         done = ansible.module(MODULE, {**WANTED, **service})
         assert done.failed, done.output
         assert f"AIRFLOW__API__AUTH_BACKEND={SESSION} in the environment of the restarted server" in done.msg
@@ -356,7 +362,7 @@ def test_an_environment_variable_that_beats_the_file(ansible: Ansible, refusing:
             {"service": "airflow-webservr"},
             "No service airflow-webservr is known on this host. supervisord has: airflow-",
         ),
-        ({"url": "localhost:8080"}, "is no http:// or https:// URL"),
+        ({"url": "localhost:8080"}, "is not an http:// or https:// URL"),
         ({"url": "http://admin:hunter2@localhost:8080"}, "url holds a username or a password"),
         ({"airflow_executable": "/nowhere/airflow"}, "airflow_executable /nowhere/airflow is no file"),
         ({"airflow_version": "two"}, "Airflow version 'two' is none"),

@@ -82,7 +82,7 @@ def test_a_change_that_the_server_dies_of_is_put_back(ansible: Ansible, airflow_
     )
     assert done.failed
     assert done.result["rolled_back"] is True
-    assert "has been put back as it was, and the server runs with it again" in done.msg
+    assert "was rolled back. The server runs with it again." in done.msg
     assert url not in done.output
     assert airflow.cfg.read_bytes() == before
     assert airflow.healthy()

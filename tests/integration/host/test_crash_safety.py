@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.converge 
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import change_policy_of, target_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Checks, DesiredState, Plan
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import replace_file
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.replacement import Replacement
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import backends_setting, family_of
@@ -66,6 +67,13 @@ def in_child(work: Callable[[], object]) -> int:
     return pid
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    step = Replacement(str(path), path.read_bytes(), data)
+    with closing(step):
+        step.do()
+        step.finish()
+
+
 def killed_after(work: Callable[[], object], seconds: float) -> None:
     pid = in_child(work)
     time.sleep(seconds)
@@ -85,7 +93,7 @@ def test_an_edit_that_is_killed(tmp_path: Path) -> None:
     def edit_for_ever() -> None:
         while True:
             for content in contents:
-                replace_file(str(cfg), content)
+                replace_file(cfg, content)
 
     chance = random.Random(20)
     seen = []
@@ -93,7 +101,7 @@ def test_an_edit_that_is_killed(tmp_path: Path) -> None:
         killed_after(edit_for_ever, chance.uniform(0.0005, 0.02))
         seen.append(contents.index(cfg.read_bytes()))  # one of them, wholly
         assert stat.S_IMODE(cfg.stat().st_mode) == 0o640
-    replace_file(str(cfg), b"done")
+    replace_file(cfg, b"done")
     assert os.listdir(tmp_path) == ["airflow.cfg"]
     print(f"{KILLS} kills: {seen.count(0)} times one content, {seen.count(1)} times the other")
     assert 0 < seen.count(1) < KILLS
@@ -139,7 +147,7 @@ def run(home: Path, backends: list[str], **options: Any) -> Plan:
     with discovered(target, policy, check_mode=False) as host:
         plan = plan_for(host, desired, target, policy, lambda _text: None)
         plan = plan._replace(checks=Checks())  # the stand-in has no backends that could be imported
-        converge(plan, False, lambda path: path, lambda _text: None)
+        converge(plan, False, lambda _text: None)
     return plan
 
 
@@ -158,7 +166,7 @@ def test_a_whole_transaction_that_is_killed(home: Path) -> None:
     found = {"new": 0, "old": 0, "restarted again": 0}
     for _kill in range(KILLS):
         killed_after(lambda wanted=wanted: run(home, wanted), chance.uniform(0, duration))  # type: ignore[misc]
-        while proc.processes(mentioning=os.fsencode(home / "restart")):
+        while proc.processes(os.fsencode(home / "restart")):
             time.sleep(0.01)  # what it was told outlives the one who told it, as with a real service manager
         text = cfg.read_text()
         assert text in (texts[tuple(wanted)], texts[tuple(other)])
@@ -188,7 +196,7 @@ def test_no_update_is_lost(tmp_path: Path) -> None:
             with locked(str(cfg), 60):
                 text = Cfg(cfg.read_text())
                 value = int(text.get(section, "x") or 0) + 1
-                replace_file(str(cfg), apply_edits(text, [(section, "x", str(value))]).text.encode())
+                replace_file(cfg, apply_edits(text, [(section, "x", str(value))]).text.encode())
 
     children = [in_child(lambda section=section: count(section)) for section in "ab"]  # type: ignore[misc]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
@@ -233,7 +241,7 @@ def refused(cfg: Path, message: str) -> None:
     """A replacement has to fail with the file's name, the reason, and nothing changed or left behind."""
     before, names = cfg.read_bytes(), sorted(os.listdir(cfg.parent))
     with pytest.raises(AirflowError) as error:
-        replace_file(str(cfg), b"new" * 10000)
+        replace_file(cfg, b"new" * 10000)
     assert f"{cfg} cannot be replaced: {message}" in str(error.value)
     assert "It is as it was." in str(error.value)
     assert (cfg.read_bytes(), sorted(os.listdir(cfg.parent))) == (before, names)

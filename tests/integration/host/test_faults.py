@@ -222,16 +222,16 @@ def two_controllers(site: Site) -> Iterator[ModuleResult]:
 
 
 TOOK_PASSWORDS = "changed"
-PUT_BACK = "has been put back as it was, and the server runs with it again"
+ROLLED_BACK = "was rolled back. The server runs with it again."
 FAULTS = {
     "host down": Fault("the host cannot be reached", host_down, "UNREACHABLE", KEPT, UNTOUCHED, DOES_IT, True),
     "ssh lost": Fault(
         "ssh is lost in the middle of the transaction", ssh_lost, "UNREACHABLE", CHANGED, NEW, NOTHING, True
     ),
     "killed": Fault(
-        "the webserver is killed while it restarts (`kill -9`)", killed, PUT_BACK, KEPT, OLD, DOES_IT, True
+        "the webserver is killed while it restarts (`kill -9`)", killed, ROLLED_BACK, KEPT, OLD, DOES_IT, True
     ),
-    "no start": Fault("the unit does not start with the new file", no_start, PUT_BACK, KEPT, OLD, DOES_IT),
+    "no start": Fault("the unit does not start with the new file", no_start, ROLLED_BACK, KEPT, OLD, DOES_IT),
     "port taken before": Fault(
         "the server is down, and something else has its port",
         port_taken_before,
@@ -243,7 +243,7 @@ FAULTS = {
     "port taken meanwhile": Fault(
         "something else takes the port during the restart, and keeps it",
         port_taken_meanwhile,
-        "SOMEBODY HAS TO LOOK AT THIS HOST",
+        "Check this host.",
         KEPT,
         DOWN,
         DOES_IT,
@@ -259,7 +259,7 @@ FAULTS = {
     "variable": Fault(
         "`AIRFLOW__API__AUTH_BACKENDS` in the unit's EnvironmentFile",
         variable,
-        "beats [api] auth_backends of airflow.cfg",
+        "overrides [api] auth_backends of airflow.cfg",
         KEPT,
         UNTOUCHED,
         DOES_IT,
@@ -352,7 +352,7 @@ def what_was_said(done: ModuleResult) -> str:
     if not done.failed:
         return "changed" if done.changed else "ok"
     # What the log said ends in a line that begins as the headings in it do.
-    log = r"(?s)\s*The server's last words:.*?\n---(?= /\S+ has been put back| SOMEBODY|$)"
+    log = r"(?s)\s*Log excerpt:.*?\n---(?= /\S+ was rolled back| Check this host|$)"
     text = re.sub(log, "", done.msg).replace("No log of the server was found to quote.", "")
     for pattern, word in (
         (r"\bpid \d+", "pid N"),

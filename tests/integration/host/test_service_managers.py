@@ -167,7 +167,7 @@ def test_a_variable_of_the_unit_that_beats_the_file(run: Run, refusing: AirflowH
     airflow.run(f"systemctl stop {UNIT}")
     done = run({"service": UNIT})
     assert done.failed
-    assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of the unit {UNIT}.service beats" in done.msg
+    assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of the unit {UNIT}.service overrides" in done.msg
     assert airflow.cfg.read_bytes() == before
     assert airflow.main_pid() == 0
 
@@ -243,6 +243,40 @@ def test_a_masked_unit(run: Run, refusing: AirflowHost) -> None:
     assert airflow.cfg.read_bytes() == before
 
 
+def test_a_unit_that_is_named_by_an_alias(run: Run, refusing: AirflowHost) -> None:
+    airflow = refusing
+    airflow.run(f"ln -s {UNIT}.service /etc/systemd/system/airflow.service; systemctl daemon-reload")
+    try:
+        pid = airflow.main_pid()
+        assert run({"service": "airflow"}).result["restarted"]
+        assert airflow.main_pid() not in (0, pid)
+        again = run({"service": "airflow"})
+        assert (again.failed, again.changed) == (False, False), again.output
+    finally:
+        airflow.run("rm /etc/systemd/system/airflow.service; systemctl daemon-reload")
+
+
+def test_a_unit_whose_command_is_a_shells(run: Run, refusing: AirflowHost) -> None:
+    """It is a server of the API: it has to become healthy, and one that is down is noticed."""
+    airflow = refusing
+    command = f"cd {HOME} && exec {airflow.executable} webserver --port {PORT} --hostname 0.0.0.0 --workers 1"
+    airflow.drop_in(f"ExecStart=\nExecStart=/bin/bash -c '{command}'")
+    airflow.run(f"systemctl stop {UNIT}; systemd-run --unit taken --quiet python3 -m http.server {PORT}; sleep 0.5")
+    before = airflow.cfg.read_bytes()
+    try:
+        done = run({"service": UNIT, "health_timeout": 5})
+        assert done.failed, done.output
+        assert "does not answer as Airflow 2.11.2 does" in done.msg
+        assert airflow.cfg.read_bytes() == before
+    finally:
+        airflow.run("systemctl stop taken")
+    done = run({"service": UNIT})
+    assert done.result["restarted"], done.output
+    assert airflow.status("/api/v1/dags", "admin") == 200
+    airflow.run(f"systemctl stop {UNIT}")
+    assert run({"service": UNIT}).result["restart_reason"] == "the server is not running"
+
+
 def test_what_was_started_by_hand_is_nobodys(run: Run, refusing: AirflowHost) -> None:
     """It is in the control group of ssh.service, which must not be restarted for it."""
     airflow = refusing
@@ -251,9 +285,14 @@ def test_what_was_started_by_hand_is_nobodys(run: Run, refusing: AirflowHost) ->
     airflow.run(f"systemctl stop {UNIT}")
     airflow.run(f"su airflow -c 'AIRFLOW_HOME={HOME} setsid nohup {command} >/dev/null 2>&1 &'")
     airflow.wait_healthy()
-    done = run({})
+    done = run({"airflow_home": str(HOME)})
     assert done.failed
     assert "how the server is restarted is not known" in done.msg
+    done = run({})  # root does not believe another user's process which file is meant
+    assert done.failed
+    assert (
+        "of user airflow claims to be a server that reads /opt/airflow/airflow.cfg, but no service manager" in done.msg
+    )
     assert airflow.main_pid("ssh") == ssh
     assert airflow.cfg.read_bytes() == before
 

@@ -117,4 +117,4 @@ def test_audit_writes_page_and_file(ansible: Ansible, tmp_path: Path) -> None:
     assert done.rc == 0, done.output
     (row,) = json.loads((tmp_path / "airflow-audit.json").read_text())["hosts"]
     assert row["host"] == "localhost"
-    assert '<th scope="row">localhost</th>' in (tmp_path / "airflow-audit.html").read_text()
+    assert '<th role="rowheader" scope="row">localhost</th>' in (tmp_path / "airflow-audit.html").read_text()

@@ -119,7 +119,7 @@ def test_a_user_from_nothing_to_another_password_and_role_and_to_nothing(users: 
         generation = airflow.installation.release.generation
         expected = {"1.10": ["email"], "2": ["roles", "email"], "3": ["roles"] if is_simple(airflow) else []}
         assert did[name]["details_changed"] == (expected[generation] or ["roles", "email"]), did[name]
-        assert airflow.may_trigger("deployer", OTHER) is (generation == "1.10")
+        assert airflow.settles("deployer", OTHER, may_trigger=generation == "1.10"), name
 
     did = users.make({"username": "deployer", "state": "absent"})
     assert all(result["removed"] for result in did.values()), did

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from testbed.running import CHECKOUT
-from testbed.shell import Shell
+from testbed.shell import Shell, recap
 
 pytestmark = pytest.mark.story
 # Modules fail on these hosts at once, since they have no Airflow; that is far enough to see that they are asked.
@@ -41,10 +41,12 @@ class Playbooks:
         self.inventory.write_text(inventory.replace("{python}", sys.executable))
 
     def run(self, name: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """``env`` adds to Ansible's environment; all others are extra variables."""
+        env = variables.pop("env", None)
         command = ["ansible-playbook", "-i", str(self.inventory), *options, f"fleetops.airflow.{name}"]
         become = {"audit_become": False, "enable_api_become": False, "remediate_become": False}
         journal = {"remediate_folder": str(self.folder / "journal")}
-        return self._shell.run(command, {**become, **USER, **journal, **variables})
+        return self._shell.run(command, {**become, **USER, **journal, **variables}, env)
 
     def report(self) -> list[str]:
         """The hosts in the report of the audit."""
@@ -81,7 +83,19 @@ def test_a_pattern_without_hosts_fails(playbooks: Playbooks, name: str, hosts: A
 def test_a_limit_that_leaves_none_of_them_fails(playbooks: Playbooks, name: str) -> None:
     done = playbooks.run(name, "--limit", "web1", **{VARIABLES[name]: "airflow_hosts"})
     assert done.returncode == 2, done.stdout
-    assert f"No host matches {VARIABLES[name]} ('airflow_hosts') within --limit ('web1')." in said(done)
+    assert (
+        f"No host matches {VARIABLES[name]} ('airflow_hosts') within --limit ('web1'). Nothing was changed. "
+        "Without --limit these match: af1, af2. Change --limit, or leave it out."
+    ) in said(done)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_limit_is_not_blamed_for_a_pattern_without_hosts(playbooks: Playbooks, name: str) -> None:
+    done = playbooks.run(name, "--limit", "web1", **{VARIABLES[name]: "nothing"})
+    assert done.returncode == 2, done.stdout
+    assert f"No host matches {VARIABLES[name]} ('nothing'). Nothing was changed. Groups of the inventory: " in said(
+        done
+    )
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -106,7 +120,15 @@ def test_the_audit_asks_those_that_match(playbooks: Playbooks) -> None:
     done = playbooks.run("audit", audit_hosts="all,!localhost,!web1")
     assert done.returncode == 0, done.stdout
     assert playbooks.report() == ["af1", "af2"]
-    assert "localhost : ok=2 changed=1" in said(done)
+    assert recap(done.stdout)["localhost"] | {"ok": 0, "skipped": 0} == {
+        "ok": 0,
+        "changed": 1,
+        "unreachable": 0,
+        "failed": 0,
+        "skipped": 0,
+        "rescued": 0,
+        "ignored": 0,
+    }
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("af2", ["af2"]), ("localhost,af1,web1", ["af1"])])
@@ -121,6 +143,30 @@ def test_a_host_that_cannot_be_reached_is_in_the_report(playbooks: Playbooks) ->
     done = playbooks.run("audit", "--limit", "af3,af2", audit_hosts="airflow_hosts")
     assert done.returncode == 0, done.stdout
     assert sorted(playbooks.report()) == ["af2", "af3"]
+
+
+@pytest.mark.parametrize("variable", ["audit_folder", "audit_previous"])
+def test_the_audit_checks_the_controller_before_it_asks_hosts(playbooks: Playbooks, variable: str) -> None:
+    done = playbooks.run("audit", audit_hosts="airflow_hosts", **{variable: "/nonexistent/file"})
+    assert done.returncode == 2, done.stdout
+    assert f"{variable} ('/nonexistent/file') is not a " in said(done)
+    assert "airflow_api_auth_info" not in done.stdout
+    assert "Inspect the host" not in done.stdout
+
+
+def test_the_audit_writes_one_report_with_another_strategy(playbooks: Playbooks) -> None:
+    done = playbooks.run("audit", audit_hosts="airflow_hosts", env={"ANSIBLE_STRATEGY": "free"})
+    assert done.returncode == 0, done.stdout
+    assert sum(host["changed"] for host in recap(done.stdout).values()) == 1
+    assert playbooks.report() == ["af1", "af2"]
+
+
+def test_an_audit_of_which_nothing_is_known_can_fail(playbooks: Playbooks) -> None:
+    playbooks.write("[airflow]\naf3 ansible_host=127.0.0.1 ansible_port=1\n")
+    done = playbooks.run("audit", audit_fail_on=["unknown"])
+    assert done.returncode == 2, done.stdout
+    assert "1 of 1 hosts have a level of audit_fail_on (unknown): af3. The audit is written to " in said(done)
+    assert playbooks.report() == ["af3"]
 
 
 def test_the_audit_of_this_host_alone(playbooks: Playbooks) -> None:
@@ -176,7 +222,7 @@ def test_remediate_goes_on_where_hosts_are_known_or_not_needed(playbooks: Playbo
 
 def test_remediate_notes_a_problem_whose_hosts_are_unknown(playbooks: Playbooks) -> None:
     problem = {"id": "x api_unreachable", "api": "x", "type": "api_unreachable", "recovered": False, "url": "http://x"}
-    problem["component"] = "webserver"
+    problem["diagnosis"] = {"code": "connection_refused", "cause": "nothing listens there"}
     done = playbooks.run("remediate", remediate_problems=[problem])
     assert done.returncode == 0, done.stdout
     (entry,) = map(json.loads, (playbooks.folder / "journal/journal.jsonl").read_text().splitlines())

@@ -137,3 +137,10 @@ def test_the_journal_counts_up_to_its_limit(ansible: Ansible, tmp_path: Path) ->
     assert "has acted on here hello 1 times" in second.result["reason"]
     lines = (tmp_path / "new/journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["subject"] for line in lines] == ["here hello"] * 2
+    off = ansible.module(module, {**entry, "folder": str(tmp_path / "off"), "limit": 0})
+    assert (off.result["allowed"], off.result["reason"]) == (
+        False,
+        "rerun is switched off (its limit is 0), and did nothing to here hello",
+    )
+    wrong = ansible.module(module, {**entry, "window": 1e6})
+    assert "at most 604800 seconds" in wrong.msg

@@ -67,6 +67,32 @@ def test_what_goes_wrong_is_told_and_kept(server: Server, other_server: Server, 
     assert "refused" in event["diagnosis"]["cause"]
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_event_leaves_the_outbox_when_the_engine_keeps_it(server: Server, tmp_path: Path, keeps: bool) -> None:
+    """The engine is a stub: it returns an event that it keeps, as ansible-rulebook 1.3 does with a persistence id."""
+    server.otherwise = answer
+    source = runpy.run_path(str(SOURCE))
+    main = source["main"]
+    main.__globals__["_FEEDBACK_WITHIN"] = 0.3
+
+    async def engine() -> list[dict[str, Any]]:
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        feedback: asyncio.Queue[dict[str, Any]] = asyncio.Queue(1)
+        args = {"url": server.url, "state_folder": str(tmp_path), "unhealthy_after": 0, "interval": 1, "feedback": True}
+        task = asyncio.ensure_future(main(queue, {**args, "eda_feedback_queue": feedback, "name": "one"}))
+        event = await asyncio.wait_for(queue.get(), 30)
+        if keeps:
+            await feedback.put({**event, "meta": {}})
+        await asyncio.sleep(0.6)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return list(json.loads((tmp_path / "one.json").read_text())["outbox"])
+
+    left = asyncio.run(engine())
+    assert [event["type"] for event in left] == ([] if keeps else ["component_unhealthy"])
+
+
 def test_arguments_that_cannot_be_right_end_it(tmp_path: Path) -> None:
     main = runpy.run_path(str(SOURCE))["main"]
     for args in ({}, {"url": "airflow.example"}, {"url": "https://a.example", "ca_path": "/nowhere"}):

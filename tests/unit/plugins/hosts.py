@@ -8,7 +8,7 @@ from typing import Any
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, addresses_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import Target
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, ServiceDefinition
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, ServiceDefinition, Sources
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.proc import Process
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import family_of
@@ -32,7 +32,8 @@ def host(version: str = "2.11.2", **fields: Any) -> Host:
         servers=[server()],
         bystanders=[],
         others=[],
-        service_names=set(),
+        service_names=frozenset(),
+        sources=Sources("path", "airflow_version"),
         service=ServiceDefinition("the service", [], {}, None),
     )
     return one._replace(**fields)

@@ -31,7 +31,8 @@ def http(
 ) -> bytes:
     """A whole answer."""
     content = body.encode() if isinstance(body, str) else body
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Connection: close"]
+    phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else "Of Somebody's Own"
+    lines = [f"HTTP/1.1 {status} {phrase}", "Connection: close"]
     lines += [f"Content-Type: {content_type}"] * (content_type is not None)
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     lines += [f"Content-Length: {len(content)}"] * length

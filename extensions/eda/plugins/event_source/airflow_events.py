@@ -12,13 +12,14 @@ description:
     one for its end. Each is told once.
   - >-
     C(type) is one of C(run_failed), C(run_stuck) (queued or running for too long), C(import_error) (of a DAG's file),
-    C(component_unhealthy) (such as the scheduler), C(api_unreachable) and C(credentials_refused). C(recovered) says
-    whether it is over.
+    C(component_unhealthy) (such as the scheduler), C(api_unreachable), C(credentials_refused) and C(dag_not_found)
+    (one of O(dag_ids) that Airflow does not have). C(recovered) says whether it is over.
   - Runs and import errors are watched on Airflow 2.3 and later. Of older ones health, login and whether they answer.
   - What is known is kept in O(state_folder), so that nothing is told twice, nor lost, when the rulebook is started anew
     or the API was away.
-  - A look takes five requests, six while a failed run waits to be mended, and one more for each page of 100 runs, and
-    for each DAG that something is told of.
+  - A look takes five requests, six while a failed run waits to be mended, and one more for each page of 100 runs, for
+    each DAG that something is told of, and for each of O(dag_ids) that was not found yet.
+  - The clocks of this host and of the server may jump. How long something lasts is measured, and not read from a clock.
   - A login that is refused is not tried again for 15 minutes, or until the login is another one. Where the server was
     restarted since, or somebody has made the file C(NAME.wake) in O(state_folder), it is tried earlier, but each time
     the pause before that grows, from 15 seconds on.
@@ -58,6 +59,13 @@ options:
     description: The DAGs whose runs to watch. If not given, all that the user may read.
     type: list
     elements: str
+  feedback:
+    description:
+      - Keep each event until the engine has said that it keeps it. Needs ansible-rulebook 1.3 with C(--persistence-id).
+      - Otherwise an event counts as handed over when the engine has taken it from the queue. What the engine has not
+        acted on when it crashes is then lost.
+    type: bool
+    default: false
   state_folder:
     description:
       - A folder for what is known from one look to the next. Only one process may use it at a time.
@@ -109,6 +117,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher im
 
 _LOG = logging.getLogger("fleetops.airflow.airflow_events")
 _MOST_THREADS = 32
+_FEEDBACK_WITHIN = 60.0  # seconds
 
 
 async def main(queue: asyncio.Queue[dict[str, Any]], args: dict[str, Any]) -> None:
@@ -121,33 +130,68 @@ async def main(queue: asyncio.Queue[dict[str, Any]], args: dict[str, Any]) -> No
     pool = ThreadPoolExecutor(min(len(apis), _MOST_THREADS), thread_name_prefix="airflow_events")
     try:
         watchers = []
+        engine = Engine(queue, args.get("eda_feedback_queue"))
         for api in apis:
             cursors.append(Cursor(state_folder(args), api.name))
             watchers.append(Watcher(api.name, api.options, cursors[-1], limits(args), api.dag_ids))
-        await asyncio.gather(*(_watch(queue, watcher, pool) for watcher in watchers))
+        await asyncio.gather(*(_watch(engine, watcher, pool) for watcher in watchers))
     finally:
         pool.shutdown(wait=False)
         for cursor in cursors:
             cursor.close()
 
 
-async def _watch(queue: asyncio.Queue[dict[str, Any]], watcher: Watcher, pool: ThreadPoolExecutor) -> None:
+class Engine:
+    """Whom events are handed over to. ``feedback`` is where it returns each event that it keeps from then on."""
+
+    def __init__(self, queue: asyncio.Queue[dict[str, Any]], feedback: asyncio.Queue[dict[str, Any]] | None) -> None:
+        self._queue = queue
+        self._feedback = feedback
+        self._turn = asyncio.Lock()  # what is returned does not name who it is for
+
+    async def take(self, watcher: Watcher, events: list[dict[str, Any]]) -> None:
+        """Hand events over. Those that the engine does not return stay with the watcher, and come again."""
+        for event in events:
+            _LOG.info("%s", event["id"])
+            if self._feedback is None:
+                await self._queue.put(event)
+            elif await self._is_kept(event, self._feedback):
+                watcher.handed_over(event)
+            else:
+                _LOG.error(
+                    "%s: ansible-rulebook has not said that it keeps the event; it will be sent again", event["id"]
+                )
+                return
+        if self._feedback is None:
+            watcher.handed_over()
+
+    async def _is_kept(self, event: dict[str, Any], feedback: asyncio.Queue[dict[str, Any]]) -> bool:
+        async with self._turn:
+            while not feedback.empty():  # of an event that was given up
+                feedback.get_nowait()
+            await self._queue.put(dict(event))
+            try:
+                await asyncio.wait_for(self._returned(event["id"], feedback), _FEEDBACK_WITHIN)
+            except asyncio.TimeoutError:
+                return False
+        return True
+
+    @staticmethod
+    async def _returned(event_id: str, feedback: asyncio.Queue[dict[str, Any]]) -> None:
+        while (await feedback.get()).get("id") != event_id:
+            pass
+
+
+async def _watch(engine: Engine, watcher: Watcher, pool: ThreadPoolExecutor) -> None:
     loop = asyncio.get_running_loop()
-    await _hand_over(queue, watcher, watcher.left_over())
+    await engine.take(watcher, watcher.left_over())
     while True:
         try:
             events = await loop.run_in_executor(pool, watcher.step)
-            await _hand_over(queue, watcher, events)
+            await engine.take(watcher, events)
         except (AirflowError, OSError) as error:  # of a file that is being replaced, or a disk that is full
             _LOG.error("%s: %s", watcher.name, error)
         await asyncio.sleep(watcher.pause)
-
-
-async def _hand_over(queue: asyncio.Queue[dict[str, Any]], watcher: Watcher, events: list[dict[str, Any]]) -> None:
-    for event in events:
-        _LOG.info("%s", event["id"])
-        await queue.put(event)
-    watcher.handed_over()
 
 
 if __name__ == "__main__":  # to see what it would tell: python airflow_events.py URL LOGIN_FILE STATE_FOLDER

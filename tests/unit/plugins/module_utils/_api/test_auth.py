@@ -8,6 +8,7 @@ import json
 from urllib.parse import parse_qs
 
 import pytest
+import requests
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import (
     BasicLogin,
     BearerLogin,
@@ -49,7 +50,7 @@ class TestBasicLogin:
 
     def test_a_name_with_a_colon_cannot_be_sent(self) -> None:
         with pytest.raises(AirflowError, match="colon"):
-            BasicLogin("a:b", PASSWORD)
+            BasicLogin("a:b", PASSWORD)(requests.Request("GET", "http://h").prepare())
 
     def test_does_not_show_the_password(self) -> None:
         assert PASSWORD not in repr(BasicLogin("ada", PASSWORD))

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
@@ -41,10 +41,13 @@ class TestFailures:
         assert failed(api).status == 503
         assert 8 < len(server.requests) < 20
 
-    def test_an_error_of_the_server_is_tried_thrice(self, api: Api, server: Server) -> None:
-        server.otherwise = http(500, "<h1>Ooops!</h1>", "text/html")
+    @pytest.mark.parametrize(("reply", "tries"), [(problem(500), 3), (http(500, "<h1>Ooops!</h1>", "text/html"), 5)])
+    def test_an_error_of_the_server_is_not_tried_for_long(
+        self, api: Api, server: Server, reply: bytes, tries: int
+    ) -> None:
+        server.otherwise = reply
         assert failed(api).status == 500
-        assert len(server.requests) == 3
+        assert len(server.requests) == tries
 
     @pytest.mark.parametrize(
         "reply", [problem(401), problem(403), problem(404), problem(400), PAGE, http(302, "", None)]
@@ -85,16 +88,32 @@ class TestFailures:
             assert caught.value.foreign
 
     @pytest.mark.parametrize(
-        ("reply", "maybe_done"),
-        [(b"", True), (http(500, "", None), True), (http(504, "", None), True), (problem(400), False), (PAGE, False)],
+        ("reply", "doubt"),
+        [
+            (b"", Doubt.OPEN),
+            (problem(400), Doubt.NONE),
+            (problem(403), Doubt.NONE),
+            (problem(409), Doubt.NONE),
+            (problem(500), Doubt.OVER),
+            (problem(503), Doubt.OVER),
+            *[(http(status, "<html>", "text/html"), Doubt.OPEN) for status in (200, 202, 408, 409, 499, 500, 502, 504)],
+            *[(http(status, "<html>", "text/html"), Doubt.NONE) for status in (302, 400, 401, 403, 404, 413, 429)],
+            (as_json({"message": "no Route matched"}, 404), Doubt.NONE),
+            (as_json({"message": "An unexpected error occurred"}, 500), Doubt.OPEN),
+            (http(500, "", None), Doubt.OPEN),
+        ],
     )
-    def test_a_call_without_a_clear_answer_may_have_been_done(
-        self, api: Api, server: Server, reply: bytes, maybe_done: bool
-    ) -> None:
+    def test_doubt_depends_on_who_answered(self, api: Api, server: Server, reply: bytes, doubt: Doubt) -> None:
         server.otherwise = reply
         with pytest.raises(CallFailed) as caught:
             api.create_run(NewRun("load", "r"))
-        assert caught.value.maybe_done is maybe_done
+        assert caught.value.doubt is doubt
+
+    def test_conflict_of_somebody_in_front_does_not_mean_that_the_run_exists(self, api: Api, server: Server) -> None:
+        server.otherwise = http(409, "<html>", "text/html")
+        with pytest.raises(CallFailed) as caught:
+            api.create_run(NewRun("load", "r"))
+        assert not caught.value.taken
 
 
 class Airflow3:
@@ -169,7 +188,14 @@ class TestGenerations:
         with pytest.raises(CallFailed) as caught:
             self.api(server, api_version="v2").create_run(NewRun("load", "r"))
         assert caught.value.at_login
-        assert not caught.value.maybe_done
+        assert caught.value.doubt is Doubt.NONE
+
+    def test_doubt_about_an_order_survives_the_question_who_answered(self, server: Server) -> None:
+        server.replies = [http(500, "<html>", "text/html")]
+        server.otherwise = http(503, "", None)  # so it is not found out
+        with pytest.raises(CallFailed) as caught:
+            self.api(server).create_run(NewRun("load", "r"))
+        assert (caught.value.method, caught.value.doubt) == ("GET", Doubt.OPEN)
 
     def test_a_ready_token_is_tried_on_airflow_3_first(self, server: Server) -> None:
         server.otherwise = as_json({"is_paused": False})
@@ -205,3 +231,27 @@ class TestIdentify:
     ) -> None:
         server.otherwise = lambda request: answers.get(request.target, http(404, "", None))
         assert identify(Http(server.url, NoLogin())) == (generation, release)
+
+
+class TestSpoiledIdentification:
+    """An answer that is not the server's own says nothing about what it speaks."""
+
+    SPOILED = (http(502, "", None), http(500, "<h1>gateway</h1>", "text/html"), b"", http(429, "", None))
+
+    @pytest.mark.parametrize("spoiled", SPOILED)
+    def test_is_made_again(self, server: Server, spoiled: bytes) -> None:
+        api = Api(Http(server.url, NoLogin()), certain=False, retry_policy=quick)
+        left = [spoiled, spoiled]
+
+        def reply(request: Request) -> bytes:
+            if request.target.endswith("/version") and left:
+                return left.pop()
+            if request.target == "/api/v2/version":
+                return as_json({"version": "3.3.2"})
+            if request.target.startswith("/api/v2/dags/load"):
+                return as_json({"is_paused": False})
+            return as_json({"detail": "Not Found"}, 404)
+
+        server.otherwise = reply
+        assert api.dag("load") == Dag("load", False)
+        assert left == []

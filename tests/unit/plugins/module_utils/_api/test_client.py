@@ -194,3 +194,34 @@ class TestExperimental:
         with pytest.raises(CallFailed) as caught:
             api.create_run(NewRun("load", "r"))
         assert caught.value.taken
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "../../x", "a\nb", "a\x7f"])
+def test_id_that_leads_to_another_path_is_sent_nowhere(api: Api, server: Server, text: str) -> None:
+    for call in (
+        lambda: api.dag(text),
+        lambda: api.set_paused(text, True),
+        lambda: api.run("load", text),
+        lambda: api.run(text, "r"),
+        lambda: api.set_run_state("load", text, "failed"),
+        lambda: api.failed_tasks("load", text),
+    ):
+        with pytest.raises(AirflowError, match=r"No such id can be named in the API. Nothing was sent."):
+            call()
+    assert server.requests == []
+
+
+def test_list_that_moves_while_it_is_read_has_each_run_once(api: Api, server: Server) -> None:
+    """A run is made between two pages, and the server gives less at once than it was asked for."""
+    runs = [{**RUN, "dag_run_id": f"r{number}"} for number in range(131)]
+
+    def reply(request: Request) -> bytes:
+        asked = json.loads(request.body)
+        begin = asked["page_offset"]
+        page = runs[begin : begin + min(asked["page_limit"], 50)]
+        runs.insert(0, {**RUN, "dag_run_id": f"new{len(runs)}"})
+        return as_json({"dag_runs": page, "total_entries": len(runs)})
+
+    server.otherwise = reply
+    found, _total = api.newest_runs(["load"], [], None, 1000)
+    assert len({run.run_id for run in found}) == len(found) >= 131

@@ -34,6 +34,24 @@ class TestConnect:
         assert api.base == "http://h:8080"
         assert api.logins.username == "ada"
 
+    @pytest.mark.parametrize("name", ["username", "password", "token"])
+    @pytest.mark.parametrize("value", ["s3cret\n", "\r\ns3cret", "s3cret\r"])
+    def test_line_break_at_an_end_of_a_login(self, name: str, value: str) -> None:
+        login = {"username": None, "password": None} if name == "token" else {}
+        with pytest.raises(AirflowError, match=f"^{name} begins or ends with a line break") as caught:
+            connect_api({**OPTIONS, **login, name: value})
+        assert "s3cret" not in str(caught.value)
+
+    @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 1e10])
+    def test_timeout_that_is_none(self, timeout: float) -> None:
+        with pytest.raises(AirflowError, match="timeout is"):
+            connect_api({**OPTIONS, "timeout": timeout})
+
+    def test_username_with_a_colon_is_for_airflow_3(self) -> None:
+        for generation in ("auto", "v2"):
+            api = connect_api({**OPTIONS, "username": "team:deploy", "api_version": generation})
+            assert api.dialect.generation == "v2"
+
     def test_empty_means_unset(self) -> None:
         options = {**OPTIONS, "username": "", "password": "", "ca_path": "", "client_cert": "", "client_key": ""}
         assert connect_api(options).logins is NOBODY

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import shutil
@@ -10,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Iterator
@@ -144,15 +146,68 @@ class TestWholeness:
         assert Http(server.url, NoLogin()).send("GET", "/x", only_end=8).text == "rst\nlast"
 
 
+DRIPS = {
+    "first line": (b"", b"H"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-Drip: x\r\n"),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nContent-Type: text/plain\r\n\r\n", b"x"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "blank lines": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n\n\r\n"),
+}
+
+
+@pytest.fixture(params=DRIPS)
+def dripping(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that sends a little every 20 ms, for ever."""
+    begin, drop = DRIPS[request.param]
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _address = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(begin)
+                    while not stopped.wait(0.02):
+                        connection.sendall(drop)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        stopped.set()
+        thread.join()
+
+
+class TestDrips:
+    def test_whole_answer_has_one_timeout(self, dripping: str) -> None:
+        begin = time.monotonic()
+        with pytest.raises(TransportError) as caught:
+            Http(dripping, NoLogin(), timeout=0.5).send("GET", "/x")
+        assert 0.4 < time.monotonic() - begin < 2
+        assert (caught.value.kind, caught.value.nothing_sent) == ("timeout", False)
+
+    def test_lines_come_to_an_end(self, dripping: str) -> None:
+        begin = time.monotonic()
+        with contextlib.suppress(TransportError):
+            for _line in Http(dripping, NoLogin()).lines("/wait", 5, 0.5):
+                pass
+        assert time.monotonic() - begin < 2
+
+    def test_end_of_a_log_of_any_size(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(api_http, "_MOST", 100)
+        server.otherwise = http(200, "x" * 1000 + "end", "text/plain")
+        assert Http(server.url, NoLogin()).send("GET", "/x", only_end=4).text == "xend"
+
+
 class TestLines:
     def test_as_they_come(self, server: Server) -> None:
         chunks = b"3\r\n{1}\r\n1\r\n\n\r\n4\r\n{2}\n\r\n"
         server.replies = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"]
-        assert list(Http(server.url, NoLogin()).lines("/wait", 5)) == [b"{1}", b"{2}"]
+        assert list(Http(server.url, NoLogin()).lines("/wait", 5, 60)) == [b"{1}", b"{2}"]
 
     def test_that_are_cut_off(self, server: Server) -> None:
         server.replies = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{1}\n\r\n4\r\n{2"]
-        lines = Http(server.url, NoLogin()).lines("/wait", 5)
+        lines = Http(server.url, NoLogin()).lines("/wait", 5, 60)
         assert next(lines) == b"{1}"
         with pytest.raises(TransportError):
             list(lines)
@@ -160,12 +215,12 @@ class TestLines:
     def test_that_do_not_come(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             with pytest.raises(TransportError) as caught:
-                list(Http(f"http://127.0.0.1:{silent.getsockname()[1]}", NoLogin()).lines("/wait", 0.2))
+                list(Http(f"http://127.0.0.1:{silent.getsockname()[1]}", NoLogin()).lines("/wait", 0.2, 60))
             assert caught.value.kind == "timeout"
 
     def test_of_a_refusal_are_none(self, server: Server) -> None:
         server.replies = [problem(404)]
-        assert list(Http(server.url, NoLogin()).lines("/wait", 5)) == []
+        assert list(Http(server.url, NoLogin()).lines("/wait", 5, 60)) == []
 
 
 class TestLogin:
@@ -287,7 +342,7 @@ class TestTrouble:
             thread.start()
             trouble = failing(Http(f"https://127.0.0.1:{listener.getsockname()[1]}", LOGIN))
             thread.join(5)
-        assert trouble.kind == "tls"
+        assert trouble.kind == "not_tls"
         assert not trouble.passing
 
     def test_https_to_a_server_that_waits_for_more(self) -> None:
@@ -365,7 +420,7 @@ def tls_server(certificate: Path) -> Iterator[str]:
 class TestTls:
     def test_an_unknown_certificate_is_refused(self, tls_server: str) -> None:
         trouble = failing(Http(tls_server, LOGIN))
-        assert (trouble.kind, trouble.nothing_sent, trouble.passing) == ("tls", True, False)
+        assert (trouble.kind, trouble.nothing_sent, trouble.passing) == ("tls_untrusted", True, False)
 
     def test_one_that_is_named_is_accepted(self, tls_server: str, certificate: Path) -> None:
         assert Http(tls_server, LOGIN, verify=str(certificate)).send("GET", "/x").status == 200
@@ -388,7 +443,9 @@ class TestAnswer:
         assert seconds("soon") is None
         assert seconds("") is None
         assert seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-        assert seconds(formatdate(4102444800, usegmt=True)) > 1e6  # type: ignore[operator]
+        assert seconds(formatdate(4102444800, usegmt=True)) == 86400  # no server stops a task for longer
+        for odd in ("\xb2", "\u0664", "9" * 30, "-1", "1e3", "1_0"):
+            assert seconds(odd) is None, odd
 
     def test_document(self) -> None:
         assert Answer(200, {"Content-Type": "application/problem+json; charset=utf-8"}, b'{"a": 1}').document == {

@@ -62,7 +62,7 @@ def test_empty_is_not_given(empty: str | None) -> None:
         ({"path": "/a/airflow.cfg", "airflow_home": "/a"}, "path and airflow_home are both given. Leave one out."),
         ({"service": ["a"], "restart_command": "b"}, "service and restart_command are both given. Leave one out."),
         ({"ca_path": "/nowhere"}, "ca_path /nowhere is no file on this host."),
-        ({"url": "localhost:8080"}, "is no http:// or https:// URL with a host."),
+        ({"url": "localhost:8080"}, "is not an http:// or https:// URL with a host."),
     ],
 )
 def test_options_that_are_wrong_by_themselves(given: dict[str, Any], message: str) -> None:

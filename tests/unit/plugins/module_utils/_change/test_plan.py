@@ -168,7 +168,7 @@ def test_a_named_service_that_is_not_the_servers_is_checked() -> None:
     named = Target(services=ServiceChoice(("webserver",)))
     unchanged = backends("session")
     assert planned(desired=unchanged, target=named).checks == Checks(services=True)
-    assert planned(desired=unchanged, target=named, on=host(service_names={"webserver"})).checks == Checks()
+    assert planned(desired=unchanged, target=named, on=host(service_names=frozenset({"webserver"}))).checks == Checks()
     assert not planned(target=named).checks.services  # a restart finds out by itself
 
 

@@ -198,10 +198,11 @@ def test_the_remedy_fits_the_release(release: str, backends: str) -> None:
             "the server is Airflow 3.3.2, and has no API of the generation v1",
         ),
         (seen(page(404), server=Server("experimental", None)), "the server is an Airflow 1.10, and has no API of"),
-        (seen(page(500), server=Server("v1", "2.6.3")), "the webserver failed"),
-        (seen(page(403), server=Server("v1", "2.6.3")), "something in front of Airflow refuses"),
-        (seen(page(401)), "what refuses is not Airflow"),
-        (seen(page(503)), "the webserver is not up"),
+        (seen(page(500), server=Server("v1", "2.6.3")), "the API server failed"),
+        (seen(page(403), server=Server("v1", "2.6.3")), "something in front of Airflow rejects"),
+        (seen(page(401)), "401, not from Airflow"),
+        (seen(page(403, Server="nginx")), "403 (nginx), not from Airflow"),
+        (seen(page(503)), "the API server is not up"),
         (seen(page(429)), "the server asks for fewer requests"),
     ],
 )
@@ -271,3 +272,40 @@ def test_bad_request(detail: str, cause: str) -> None:
     assert found.cause.startswith(cause)
     assert "hush" not in str(found)
     assert "more" not in str(found)
+
+
+@pytest.mark.parametrize("answer", [page(500), problem(500, detail="(sqlite3.OperationalError) no such table")])
+def test_server_whose_database_is_away(answer: Answer) -> None:
+    failed = seen(answer, "POST", server=Server("v1", "2.11.2"))
+    assert diagnose(failed).code == "server_error"
+    assert diagnose(failed._replace(health={"metadatabase": "healthy"})).code == "server_error"
+    away = diagnose(failed._replace(health={"metadatabase": "unhealthy"}))
+    assert (away.code, away.http_status) == ("database_not_available", 500)
+
+
+def test_run_id_that_the_server_does_not_take() -> None:
+    said = "The run_id provided 'x' does not match regex pattern '^release-[0-9]+$' or '^(?:manual...)$'"
+    assert diagnose(seen(problem(400, detail=said), "POST")).code == "run_id_not_allowed"
+    assert "allowed_run_id_pattern" in diagnose(seen(page(500), "POST", server=Server("v1", "2.11.2"))).remedy
+    assert "allowed_run_id_pattern" not in diagnose(seen(page(500), server=Server("v1", "2.11.2"))).remedy
+
+
+def test_base_path_that_url_lacks() -> None:
+    failure = CallFailed("POST", "/auth/token", answer=page(404, "Airflow 404"), dialect=V2)
+    observed = Observed("https://h:8080", "load", "ada", failure, server=Server("v2", "3.3.2"))
+    assert diagnose(observed).code == "no_password_login"
+    found = diagnose(observed._replace(base_path="/airflow"))
+    assert (found.code, "https://h:8080/airflow" in found.remedy) == ("base_path_missing", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ("Invalid input for param count: '5' is not of type 'integer'", "conf"),
+        ("dag_run_id: String should have at most 250 characters", "run_id"),
+        ("'x' is not a 'date-time' - 'execution_date'", "logical_date"),
+        ("something else", "that this is about"),
+    ],
+)
+def test_option_that_is_refused_is_named(said: str, option: str) -> None:
+    assert option in diagnose(seen(problem(400, detail=said), "POST")).remedy

@@ -19,4 +19,4 @@ def test_the_error_says_cause_and_remedy() -> None:
     assert str(found).startswith("DAG 'x' was not triggered: it is paused")
     assert "if_paused" in str(found)
     assert found.details["changed"] is False
-    assert found.details["diagnosis"].keys() == {"cause", "evidence", "remedy", "http_status"}
+    assert found.details["diagnosis"].keys() == {"code", "cause", "evidence", "remedy", "http_status"}

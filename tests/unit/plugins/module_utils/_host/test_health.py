@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import threading
+import time
 from typing import Iterator
 
 import pytest
@@ -121,3 +123,47 @@ def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(AirflowError):
         check_url(url)
     check_url("https://airflow.example:8443/base")
+
+
+def answering(parts: list[bytes], pause: float) -> Iterator[str]:
+    """The URL of a server that sends these parts to whoever connects, with a pause before each of them."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _address = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    for part in parts:
+                        time.sleep(pause)
+                        connection.sendall(part)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/health"
+
+
+BEGINNING = b"HTTP/1.1 200 OK\r\n"
+SLOW = {
+    "a byte at a time": [bytes([byte]) for byte in BEGINNING * 100],
+    "headers without end": [BEGINNING, *[b"X-Y: z\r\n"] * 2000],
+    "a body without end": [BEGINNING + b"\r\n", *[b"x"] * 2000],
+    "a body shorter than it says": [BEGINNING + b"Content-Length: 900\r\n\r\n", *[b"x"] * 800],
+}
+
+
+@pytest.mark.parametrize("headers", [None, {"X": "y"}], ids=["plain", "by http.client"])
+@pytest.mark.parametrize("parts", SLOW)
+def test_answer_that_drips_is_given_up_in_time(parts: str, headers: dict[str, str] | None) -> None:
+    begun = time.monotonic()
+    with contextlib.contextmanager(answering)(SLOW[parts], 0.02) as url, pytest.raises(Unreachable):
+        get(url, 0.4, headers=headers)
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("headers", [None, {"X": "y"}], ids=["plain", "by http.client"])
+def test_answer_that_floods_is_given_up(headers: dict[str, str] | None) -> None:
+    flood = [BEGINNING, *[b"X-Y: " + b"z" * 60000 + b"\r\n"] * 10000]
+    begun = time.monotonic()
+    with contextlib.contextmanager(answering)(flood, 0) as url, pytest.raises(Unreachable):
+        get(url, 20, headers=headers)
+    assert time.monotonic() - begun < 10

@@ -20,6 +20,7 @@ JSON, HTML = "application/json", "text/html"
 
 class Server(http.server.ThreadingHTTPServer):
     answers: dict[str, tuple[int, str, bytes]] = {}  # noqa: RUF012 - each test sets its own
+    anonymous = (401, "application/problem+json", b"{}")
     seen: list[tuple[str, str | None, bytes]] = []  # noqa: RUF012
 
     @property
@@ -34,7 +35,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = self.path.partition("?")[0]
         self.server.seen.append(("%s %s" % (self.command, path), self.headers.get("Authorization"), body))
-        status, content_type, body = self.server.answers[path]
+        anonymous = self.command == "GET" and not self.headers.get("Authorization")
+        status, content_type, body = self.server.anonymous if anonymous else self.server.answers[path]
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -61,7 +63,7 @@ def test_with_the_password_in_the_request(server: Server) -> None:
     server.answers = {path: (200, JSON, b"{}")}
     assert refused_login(family_of("2.11.2"), server.url, LOGIN) is None
     credentials = base64.b64encode(":".join(LOGIN).encode()).decode()
-    assert server.seen == [("GET " + path, "Basic " + credentials, b"")]
+    assert server.seen == [("GET " + path, "Basic " + credentials, b""), ("GET " + path, None, b"")]
     for status in (401, 403):
         server.answers = {path: (status, "application/problem+json", b"{}")}
         said = str(refused_login(family_of("2.11.2"), server.url, LOGIN))
@@ -73,6 +75,23 @@ def test_with_the_password_in_the_request(server: Server) -> None:
         assert LOGIN[1] not in str(error.value)
 
 
+@pytest.mark.parametrize("answer", [(200, JSON, b"{}"), (500, HTML, b""), (302, HTML, b"")])
+def test_login_is_not_verified_by_a_server_that_accepts_anybody(server: Server, answer: tuple[int, str, bytes]) -> None:
+    """Also not where it cannot be told whether it does."""
+    server.answers = {"/api/v1/dags": (200, JSON, b"{}")}
+    server.anonymous = answer
+    with pytest.raises(AirflowError, match="the server accepts the same request without credentials"):
+        refused_login(family_of("2.11.2"), server.url, LOGIN)
+
+
+def test_login_is_not_verified_by_a_server_that_gives_tokens_to_anybody(server: Server) -> None:
+    given = (201, JSON, b'{"access_token": "t0ken"}')
+    server.answers = {"/auth/token": given, "/api/v2/dags": (200, JSON, b"{}")}
+    server.anonymous = given
+    with pytest.raises(AirflowError, match="the server accepts the same request without credentials"):
+        refused_login(family_of("3.3.2"), server.url, LOGIN)
+
+
 def test_with_a_token_for_the_password(server: Server) -> None:
     given = (201, JSON, b'{"access_token": "t0ken"}')
     server.answers = {"/auth/token": given, "/api/v2/dags": (200, JSON, b"{}")}
@@ -80,6 +99,7 @@ def test_with_a_token_for_the_password(server: Server) -> None:
     assert [(what, login) for what, login, _body in server.seen] == [
         ("POST /auth/token", None),
         ("GET /api/v2/dags", "Bearer t0ken"),
+        ("GET /auth/token", None),
     ]
     assert json.loads(server.seen[0][2]) == {"username": LOGIN[0], "password": LOGIN[1]}
 

@@ -34,7 +34,7 @@ def test_a_process_and_its_family() -> None:
         assert proc.is_within(child.pid, os.getpid())
         assert not proc.is_within(os.getpid(), child.pid)
         assert child.pid in [found.pid for found in proc.descendants(os.getpid())]
-        assert child.pid in [found.pid for found in proc.processes(mentioning=b"a (strange) name")]
+        assert child.pid in [found.pid for found in proc.processes(b"a (strange) name")]
         proc.send_signal(process._replace(started=0.0), signal.SIGKILL)  # another process with that pid: not this one
         assert child.poll() is None
         proc.send_signal(process, signal.SIGTERM)

@@ -10,7 +10,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     Server,
     base_url,
     is_older_than,
-    loopback_port,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import family_of
 
@@ -48,16 +47,19 @@ def test_a_file_alone_says_where_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "port"),
+    ("text", "environment", "url"),
     [
-        ("http://127.0.0.1:8080/x", 8080),
-        ("https://localhost", 443),
-        ("http://[::1]", 80),
-        ("https://airflow.example:8080", None),
+        ("[webserver]\nweb_server_port = 9090\n", {}, "http://127.0.0.1:9090"),
+        ("[webserver]\nweb_server_port = 9090\n[api]\nport = 7070\n", {}, "http://127.0.0.1:7070"),
+        ("[api]\nport = 7070\n", {"AIRFLOW__WEBSERVER__WEB_SERVER_PORT": "6060"}, "http://127.0.0.1:6060"),
+        ("[webserver]\nbase_url = http://x.example.com/airflow\n", {}, "http://127.0.0.1:8080/airflow"),
+        ("[api]\nport = $PORT\n", {"PORT": "5050"}, "http://127.0.0.1:5050"),
+        ("[api]\nport = 80800\nbase_url = http://[x\nhost = a..b\n", {}, "http://127.0.0.1:8080"),
     ],
 )
-def test_only_a_loopback_address_is_surely_ours(url: str, port: int | None) -> None:
-    assert loopback_port(url) == port
+def test_address_by_former_names_expanded_and_spoiled(text: str, environment: dict[str, str], url: str) -> None:
+    """What Airflow 3 reads in a file of Airflow 2, and what no value of the file keeps a task from repairing."""
+    assert base_url(family_of("3.3.2"), Cfg(text), [], environment) == url
 
 
 def test_age_allows_for_the_clock_tick() -> None:

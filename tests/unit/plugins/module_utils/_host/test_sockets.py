@@ -12,7 +12,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host import sock
 
 
 @pytest.fixture(params=["netlink", "proc"])
-def listening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], set[str]]:
+def listening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., set[str]]:
     if request.param == "proc":
         monkeypatch.setattr(sockets, "_NETLINK_SOCK_DIAG", 31)  # no such protocol: the kernel refuses the socket
     else:
@@ -27,7 +27,7 @@ def name_of(server: socket.socket) -> str:
 @pytest.mark.parametrize(
     ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")]
 )
-def test_a_socket_that_listens(listening: Callable[[int], set[str]], family: int, address: str) -> None:
+def test_a_socket_that_listens(listening: Callable[..., set[str]], family: int, address: str) -> None:
     with socket.socket(family) as server:
         server.bind((address, 0))
         port = server.getsockname()[1]
@@ -39,8 +39,31 @@ def test_a_socket_that_listens(listening: Callable[[int], set[str]], family: int
     assert listening(port) == set()
 
 
-def test_several_on_one_port(listening: Callable[[int], set[str]]) -> None:
+def test_several_on_one_port(listening: Callable[..., set[str]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one:
         port = one.getsockname()[1]
         with socket.create_server(("127.0.0.2", port)) as other:
             assert listening(port) == {name_of(one), name_of(other)}
+            assert listening(port, "127.0.0.1") == {name_of(one)}
+            assert listening(port, "127.0.0.2") == {name_of(other)}
+            assert listening(port, "::1") == set()
+
+
+@pytest.mark.parametrize(
+    ("family", "bound", "address"),
+    [
+        (socket.AF_INET, "0.0.0.0", "127.0.0.3"),
+        (socket.AF_INET6, "::", "127.0.0.3"),
+        (socket.AF_INET6, "::", "::1"),
+        (socket.AF_INET6, "::ffff:127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "::1"),
+    ],
+)
+def test_address_on_which_connections_are_taken(
+    listening: Callable[..., set[str]], family: int, bound: str, address: str
+) -> None:
+    with socket.socket(family) as server:
+        server.bind((bound, 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert listening(port, address) == {name_of(server)}

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any, Mapping
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import CONNECTIONS, Batch, Lanes
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import run_requests
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import LAST_WORDS
 from unit.plugins.module_utils._runs.test_trigger import OPTIONS, Clock, FakeAirflow, as_answer, problem
+from unit.plugins.scripted_server import Request, Server, as_json
 
 RUNS = {**OPTIONS, "dag_id": None, "wait": True}
 
@@ -26,6 +30,7 @@ class BusyAirflow(FakeAirflow):
         super().__init__(faults)
         self.ending = 30
         self.state = "success"
+        self.with_failed_tasks: list[str] = []
         self.most_writers = 0
         self._writers = 0
         self._lock = threading.Lock()
@@ -42,11 +47,18 @@ class BusyAirflow(FakeAirflow):
             self._writers -= writes
 
     def listed(self, document: dict[str, Any]) -> Answer:
+        if document.get("state") == ["failed"]:  # of tasks
+            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in self.with_failed_tasks]
+            return as_answer(200, {"task_instances": tasks, "total_entries": len(tasks)})
         if document["page_offset"] == 0:
             active = [run for run in self.runs.values() if run["state"] == "queued"]
             for run in active[: self.ending]:
                 self._now += timedelta(seconds=5)
-                run.update(state=self.state, end_date=self._now.isoformat())
+                start = self._now - timedelta(seconds=60)
+                run.update(state=self.state, start_date=start.isoformat(), end_date=self._now.isoformat())
+                self.has_failed_tasks = self.state == "failed"
+        if "end_date_gte" not in document:
+            return super().listed(document)
         ended = [run for run in self.runs.values() if (run.get("end_date") or "") >= document["end_date_gte"]]
         begin = document["page_offset"]
         return as_answer(200, {"dag_runs": ended[begin : begin + 100], "total_entries": len(ended)})
@@ -82,6 +94,19 @@ def test_all_are_triggered_and_waited_for() -> None:
     assert not any("dagRuns/ansible" in path for _method, path in airflow.sent)
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_tasks_that_failed_in_a_success_are_found_for_all_at_once(fails: bool) -> None:
+    airflow = BusyAirflow()
+    batch = batch_on(airflow, *({} for _number in range(50)), fail_on_failed_tasks=fails)
+    batch.submit()
+    airflow.with_failed_tasks = [str(batch.triggers[7].request.new.run_id)]
+    before = asked(airflow, "POST", "taskInstances/list")
+    batch.wait()
+    assert asked(airflow, "POST", "taskInstances/list") == before + 1
+    assert list(batch.failures) == ([7] if fails else [])
+    assert [number for number, trigger in enumerate(batch.triggers) if trigger.failed_tasks] == [7]
+
+
 def test_one_that_goes_wrong_does_not_lose_the_others() -> None:
     airflow = BusyAirflow()
     airflow.add("there", {"a": 1})
@@ -111,6 +136,35 @@ def test_what_was_refused_once_is_not_sent_again(status: str, sent: int) -> None
     assert len(batch.failures) == 40
     assert all(isinstance(failure, CallFailed) for failure in batch.failures.values())
     assert sent <= airflow.posts < sent + CONNECTIONS
+
+
+def test_wrong_password_that_is_answered_403_is_tried_twice_at_most() -> None:
+    """Beside ``session``: once by the first run, and once to see whether it is the login."""
+    airflow = BusyAirflow(["ok"] + ["403"] * 100)
+    batch = batch_on(airflow, *({"dag_id": f"load_{number}"} for number in range(12)), if_paused="trigger")
+    batch.submit()
+    assert len(batch.failures) == 12
+    assert len(airflow.sent) <= 3  # the clock, the run and the login
+
+
+def test_permission_for_one_dag_alone_does_not_stop_the_others() -> None:
+    airflow = BusyAirflow(["ok", "403", "ok"])
+    batch = batch_on(airflow, {"dag_id": "secret"}, {}, {}, if_paused="trigger")
+    batch.submit()
+    assert list(batch.failures) == [0]
+
+
+def test_server_that_goes_away_during_the_wait_costs_its_patience_once() -> None:
+    airflow = BusyAirflow()
+    airflow.ending = 0
+    batch = batch_on(airflow, *({} for _number in range(100)), wait_timeout=3, on_timeout="fail_run")
+    batch.submit()
+    airflow.faults = ["refused"] * 10000
+    before = len(airflow.sent)
+    batch.wait()
+    assert len(batch.failures) == 100
+    assert "could not be set to failed, because the server does not respond" in str(batch.failures[99])
+    assert len(airflow.sent) - before < 12
 
 
 def test_a_server_that_is_gone_is_waited_for_once() -> None:
@@ -262,3 +316,45 @@ class TestLanes:
         for thread in threads:
             thread.join()
         assert most <= 2
+
+
+class Hanging:
+    """Makes runs that are queued for ever, and from then on lets each request hang."""
+
+    def __init__(self, runs: int) -> None:
+        self.runs = runs
+        self.over = threading.Event()
+
+    def __call__(self, request: Request) -> bytes:
+        if request.target.endswith("/health"):
+            return as_json({"scheduler": {"status": "healthy"}})
+        if request.method == "GET" and request.target == "/api/v1/dags/load":
+            return as_json({"is_paused": False})
+        if request.method == "POST" and request.target.endswith("/dagRuns") and self.runs:
+            self.runs -= 1
+            return as_json({"dag_id": "load", "dag_run_id": json.loads(request.body)["dag_run_id"], "state": "queued"})
+        self.over.wait(60)
+        return b""
+
+
+@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("on_timeout", ["leave", "fail_run"])
+def test_wait_timeout_holds_with_a_server_that_hangs(number: int, on_timeout: str) -> None:
+    server, hanging = Server(), Hanging(number)
+    server.otherwise = hanging
+    api = Api(Http(server.url, lambda request: request, timeout=30))
+    options = {**RUNS, "runs": [{"dag_id": "load"}] * number, "wait_timeout": 2.0, "on_timeout": on_timeout}
+    batch = Batch(api, run_requests(options))
+    begin = time.monotonic()
+    try:
+        batch.submit()
+        if number == 1:
+            with pytest.raises(AirflowError, match="did not end within 2 seconds"):
+                batch.triggers[0].wait()
+        else:
+            batch.wait()
+            assert all("did not end within 2 seconds" in str(batch.failures[each]) for each in range(number))
+    finally:
+        hanging.over.set()
+        server.close()
+    assert time.monotonic() - begin < 2 + 1 + LAST_WORDS + 1

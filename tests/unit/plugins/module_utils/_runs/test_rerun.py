@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any, Mapping
+from urllib.parse import quote
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
@@ -17,8 +18,14 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     RetryPolicy,
     TransportError,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Selection, TaskInstance
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import RunChange, Wanted, wanted_change
+from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import (
+    RunChange,
+    Wanted,
+    select_failed,
+    wanted_change,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,10 +46,20 @@ class FakeAirflow(Http):
         self.faults = list(faults or [])
         self.state = "failed"
         self.end_date: str | None = ENDED
-        self.failed_tasks = ["load", "report"]
+        # By task: its state, and for how long it ran.
+        self.tasks: list[dict[str, Any]] = [
+            {"task_id": "start", "state": "success", "duration": 2.0},
+            {"task_id": "load", "state": "failed", "duration": 1.0},
+            {"task_id": "report", "state": "upstream_failed"},
+        ]
+        self.is_paused = self.is_stale = False
+        self.has_teardown = False
+        self.backfills: list[dict[str, Any]] = []
         self.fails_again = False
         self.forgets = False
         self.clears = 0
+        self.patches = 0
+        self.run_id = "mine"
         self.sent: list[tuple[str, str, Any]] = []
 
     def send(self, method: str, path: str, *, document: Mapping[str, Any] | None = None, **_other: Any) -> Answer:
@@ -61,12 +78,22 @@ class FakeAirflow(Http):
     def answer(self, method: str, path: str, document: dict[str, Any]) -> Answer:
         if path.endswith("/clearTaskInstances"):
             return self.clear(document)
-        if path.endswith("/dags/load"):
-            return as_answer(200, {"dag_id": "load", "is_paused": False})
-        if "/dagRuns/mine" not in path:
+        if path.split("?")[0].endswith("/dags/load"):
+            self.is_paused = document.get("is_paused", self.is_paused)
+            return as_answer(200, {"dag_id": "load", "is_paused": self.is_paused, "is_stale": self.is_stale})
+        if "/backfills" in path:
+            return as_answer(200, {"backfills": self.backfills, "total_entries": len(self.backfills)})
+        if "/taskInstances" in path:
+            return as_answer(200, {"task_instances": self.tasks, "total_entries": len(self.tasks)})
+        if f"/dagRuns/{quote(self.run_id)}" not in path:
             kind = "https://airflow.apache.org/docs/apache-airflow/2.11.2/x"
             return as_answer(404, {"title": "no such run", "type": kind}, "application/problem+json")
         if method == "PATCH":
+            self.patches += 1
+            if self.has_teardown:
+                self.tasks = [{**task, "state": "success"} for task in self.tasks if task["task_id"] != "delete"]
+                self.tasks.append({"task_id": "delete", "state": "running"})
+                return as_answer(200, self.run())
             self.state = document["state"]
             self.end_date = None if self.state == "queued" else "2026-01-31T09:00:00+00:00"
         elif self.state == "queued" and self.fails_again:
@@ -74,7 +101,9 @@ class FakeAirflow(Http):
         return as_answer(200, self.run())
 
     def clear(self, document: dict[str, Any]) -> Answer:
-        tasks = self.failed_tasks if document["only_failed"] else ["load", "report", "start"]
+        tasks = [task["task_id"] for task in self.tasks]
+        if "task_ids" in document:
+            tasks = [name if isinstance(name, str) else name[0] for name in document["task_ids"]]
         if not document["dry_run"] and tasks:
             self.clears += 1
             self.state, self.end_date = "queued", None
@@ -82,7 +111,13 @@ class FakeAirflow(Http):
         return as_answer(200, {"task_instances": [{"task_id": task} for task in tasks]})
 
     def run(self) -> dict[str, Any]:
-        known = {"dag_id": "load", "dag_run_id": "mine", "execution_date": ENDED, "conf": {}}
+        known = {
+            "dag_id": "load",
+            "dag_run_id": self.run_id,
+            "logical_date": ENDED,
+            "execution_date": ENDED,
+            "conf": {},
+        }
         return {**known, "state": self.state, "end_date": self.end_date}
 
     @property
@@ -110,10 +145,11 @@ class TestRerun:
             airflow = FakeAirflow()
             change = change_on(airflow, dialect, rerun="failed_tasks")
             change.make()
-            assert airflow.methods == ["GET", "POST", "POST", "GET"]
+            assert airflow.methods == ["GET", "GET", "GET", "POST", "POST", "GET"]
             look, request = (document for method, _path, document in airflow.sent if method == "POST")
             of_run = {"dag_run_id": "mine"} if dialect is V2 else {"start_date": ENDED, "end_date": ENDED}
-            assert request == {**of_run, "only_failed": True, "reset_dag_runs": True, "dry_run": False}
+            named = {"task_ids": ["load", "report"], "only_failed": False}  # so that their setups come along
+            assert request == {**of_run, **named, "reset_dag_runs": True, "dry_run": False}
             assert look == {**request, "dry_run": True}
             result = change.result()
             assert (result["changed"], result["tasks"], result["reason"]) == (True, ["load", "report"], None)
@@ -167,7 +203,7 @@ class TestRerun:
 
     def test_no_task_failed(self) -> None:
         airflow = FakeAirflow()
-        airflow.failed_tasks = []
+        airflow.tasks = airflow.tasks[:1]
         with pytest.raises(AirflowError, match="none of its tasks failed") as caught:
             change_on(airflow, rerun="failed_tasks").make()
         assert caught.value.details["changed"] is False
@@ -181,8 +217,6 @@ class TestRerun:
         try:
             change.make()
         except CallFailed:
-            # Errors of the server itself are not repeated for long.
-            assert "done, 500" in faults
             assert airflow.clears == 0 or change.in_doubt or change.changed
         else:
             assert change.changed
@@ -190,12 +224,108 @@ class TestRerun:
         assert airflow.clears <= 1
 
     def test_a_server_that_stays_down_leaves_a_doubt_only_after_the_order(self) -> None:
-        before = change_on(FakeAirflow(["ok", "ok"] + ["refused"] * 50), rerun="failed_tasks")
-        after = change_on(FakeAirflow(["ok", "ok", "done, dropped"] + ["503"] * 50), rerun="failed_tasks")
+        before = change_on(FakeAirflow(["ok"] * 4 + ["refused"] * 50), rerun="failed_tasks")
+        after = change_on(FakeAirflow(["ok"] * 4 + ["done, dropped"] + ["503"] * 50), rerun="failed_tasks")
         for change in (before, after):
             with pytest.raises(CallFailed):
                 change.make()
         assert (before.in_doubt, after.in_doubt) == (False, True)
+
+
+def late(airflow: FakeAirflow, looks: int) -> None:
+    """Have Airflow carry out a clear only when it has been looked at so many times more, with no answer to it."""
+    answer, waiting = airflow.answer, []
+
+    def answered(method: str, path: str, document: dict[str, Any]) -> Answer:
+        if path.endswith("/clearTaskInstances") and not document["dry_run"]:
+            waiting.append((looks, document))
+            raise TransportError("broken", "the connection was dropped")
+        if waiting:
+            left, order = waiting.pop()
+            if left:
+                waiting.append((left - 1, order))
+            else:
+                airflow.clear(order)
+        return answer(method, path, document)
+
+    airflow.answer = answered  # type: ignore[method-assign]
+
+
+class TestLate:
+    @pytest.mark.parametrize("looks", [0, 1, 5])
+    def test_request_that_comes_late_is_waited_for(self, looks: int) -> None:
+        airflow = FakeAirflow()
+        late(airflow, looks)
+        change = change_on(airflow, rerun="all_tasks")
+        change.make()
+        assert (change.changed, change.in_doubt, airflow.clears) == (True, False, 1)
+
+    def test_request_that_does_not_come_is_not_sent_again(self) -> None:
+        airflow = FakeAirflow()
+        late(airflow, 10_000)
+        change = change_on(airflow, rerun="all_tasks")
+        with pytest.raises(CallFailed):
+            change.make()
+        assert change.result()["in_doubt"] is True
+        orders = [document for _method, path, document in airflow.sent if path.endswith("clearTaskInstances")]
+        assert [order["dry_run"] for order in orders] == [True, False]
+
+
+class TestSelection:
+    FAILED = TaskInstance("load", -1, "failed", True)
+    DONE = TaskInstance("start", -1, "success", True)
+
+    def test_what_did_not_run_because_the_run_was_ended(self) -> None:
+        behind = TaskInstance("report", -1, "skipped", False)
+        by_itself = TaskInstance("optional", -1, "skipped", True)
+        assert select_failed([self.DONE, self.FAILED, behind, by_itself], "failed", False) == [
+            Selection(["load", "report"], False)
+        ]
+        assert select_failed([self.DONE, behind], "failed", False) == [Selection(["report"], False)]
+        assert select_failed([self.DONE, behind], "success", False) == []
+
+    def test_part_of_a_mapped_task(self) -> None:
+        each = [TaskInstance("each", index, "failed" if index == 2 else "success", True) for index in range(3)]
+        assert select_failed([self.FAILED, *each], "failed", True) == [Selection(["load", ("each", 2)], False)]
+        assert select_failed([self.FAILED, *each], "failed", False) == [
+            Selection(["load"], False),
+            Selection(["each"], True),
+        ]
+        assert select_failed(each, "failed", False) == [Selection(["each"], True)]
+
+
+class TestWhatWouldNotStart:
+    def test_paused(self) -> None:
+        orders: list[dict[str, Any]] = [{"rerun": "all_tasks"}, {"state": "queued"}]
+        for wanted in orders:
+            airflow = FakeAirflow()
+            airflow.is_paused = True
+            with pytest.raises(AirflowError) as caught:
+                change_on(airflow, **wanted).make()
+            assert caught.value.details["diagnosis"]["code"] == "dag_paused"
+            assert (airflow.clears, airflow.patches) == (0, 0)
+            change_on(airflow, if_paused="unpause", **wanted).make()
+            assert (airflow.is_paused, airflow.clears + airflow.patches) == (False, 1)
+
+    def test_stale(self) -> None:
+        airflow = FakeAirflow()
+        airflow.is_stale = True
+        with pytest.raises(AirflowError) as caught:
+            change_on(airflow, rerun="all_tasks").make()
+        assert caught.value.details["diagnosis"]["code"] == "dag_stale"
+
+    def test_run_of_a_backfill(self) -> None:
+        airflow = FakeAirflow()
+        airflow.run_id = "backfill__2026"
+        with pytest.raises(AirflowError, match="airflow dags backfill"):
+            change_on(airflow, rerun="all_tasks", run_id=airflow.run_id).make()
+        change_on(airflow, V2, rerun="all_tasks", run_id=airflow.run_id).make()
+        assert airflow.clears == 1
+        airflow.state, airflow.end_date = "failed", ENDED
+        span = {"from_date": "2026-01-01T00:00:00Z", "to_date": "2026-02-01T00:00:00Z"}
+        airflow.backfills = [{"is_paused": True, **span}]
+        with pytest.raises(AirflowError, match="cancelled or paused"):
+            change_on(airflow, V2, rerun="all_tasks", run_id=airflow.run_id).make()
 
 
 class TestState:
@@ -205,7 +335,7 @@ class TestState:
         change = change_on(airflow, state=state)
         change.make()
         assert (change.changed, airflow.state) == (True, state)
-        assert airflow.methods == ["GET", "PATCH"]
+        assert airflow.methods == (["GET", "GET", "PATCH"] if state == "queued" else ["GET", "PATCH"])
         again = change_on(airflow, state=state)
         again.make()
         assert (again.changed, again.reason) == (False, f"the run is {state} already")
@@ -224,10 +354,21 @@ class TestState:
         try:
             change.make()
         except CallFailed:
-            assert "done, 500" in faults
             assert airflow.state == "failed" or change.in_doubt
         else:
             assert (change.changed, airflow.state) == (True, "success")
+        assert airflow.patches <= 1
+
+    def test_teardown_that_goes_on_and_the_second_time(self) -> None:
+        airflow = FakeAirflow()
+        airflow.state, airflow.has_teardown = "running", True
+        airflow.tasks.append({"task_id": "delete", "state": None})
+        airflow.tasks[0]["state"] = "running"
+        first, second = change_on(airflow, state="failed"), change_on(airflow, state="failed")
+        first.make()
+        second.make()
+        assert (first.changed, second.changed) == (True, False)
+        assert "its teardown goes on" in str(first.reason)
 
 
 class TestWhatIsNotThere:
@@ -246,6 +387,7 @@ class TestWhatIsNotThere:
 
     def test_a_date(self) -> None:
         options = {"dag_id": "load", "run_id": "mine", "state": None, "rerun": "all_tasks", "rerun_states": ["failed"]}
+        options["if_paused"] = "fail"
         assert wanted_change({**options, "end_date": ""}).end_date is None
         with pytest.raises(AirflowError, match="add the timezone"):
             wanted_change({**options, "end_date": "2026-01-31T08:00:00"})

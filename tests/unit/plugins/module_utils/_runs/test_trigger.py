@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any, Generator, Mapping
@@ -36,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "wait_interval": 10.0,
     "unless_running": False,
     "on_timeout": "leave",
+    "fail_on_failed_tasks": False,
 }
 
 # What can happen to one request. "done" means that Airflow carries it out, and its answer is lost.
@@ -67,7 +69,10 @@ class FakeAirflow(Http):
         self.states = ["queued"]
         self.is_paused = False
         self.has_import_errors = False
+        self.allowed_run_types: list[str] | None = None
         self.scheduler = "healthy"
+        self.has_failed_tasks = self.is_empty = False  # of runs that are a success
+        self.running: list[dict[str, Any]] = []  # task instances of any DAG
         self.release = (2, 11)
         self.runs: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, str]] = []
@@ -81,6 +86,8 @@ class FakeAirflow(Http):
         if fault.endswith("dropped"):
             raise TransportError("broken", "the connection was dropped")
         status = re.search(r"\d+", fault)
+        if fault.endswith("500") and not fault.startswith("gateway"):
+            return problem(500)  # Airflow itself
         if status:
             return Answer(int(status.group()), {}, b"")
         return answer or Answer(404, {}, b"")
@@ -94,14 +101,23 @@ class FakeAirflow(Http):
             self.is_paused = bool((document or {})["is_paused"])
         if words[-1] == "list":
             return self.listed(dict(document or {}))
-        if words == ["health"]:
-            return as_answer(200, {"scheduler": {"status": self.scheduler}})
+        pages: dict[str, dict[str, Any]] = {
+            "dags": {"dags": []},
+            "health": {"scheduler": {"status": self.scheduler}},
+            "dags/~/dagRuns/~/taskInstances": {"task_instances": self.running},
+            "dags/load/details": {"is_paused": self.is_paused, "max_active_runs": 16},
+        }
+        if "/".join(words) in pages:
+            return as_answer(200, pages["/".join(words)])
         if len(words) == 2:
-            state = {"is_paused": self.is_paused, "has_import_errors": self.has_import_errors}
+            state: dict[str, Any] = {"is_paused": self.is_paused, "has_import_errors": self.has_import_errors}
+            state["allowed_run_types"] = self.allowed_run_types
             return as_answer(200, {"dag_id": "load", **state})
         if words[-1] == "taskInstances":
-            task = {"task_id": "work", "state": "failed", "try_number": 0}
-            return as_answer(200, {"task_instances": [task]})
+            failed = self.states[0] == "failed" or self.has_failed_tasks
+            task = {"task_id": "work", "state": "failed" if failed else "success", "try_number": 0}
+            there = not self.is_empty and (failed or "state=failed" not in parts.query)
+            return as_answer(200, {"task_instances": [task] * there})
         if method == "POST":
             return self.create(dict(document or {}))
         if parts.query:
@@ -229,6 +245,111 @@ class TestOnce:
         with pytest.raises(CallFailed):
             trigger.submit()
         assert not trigger.in_doubt
+
+    def test_an_error_of_a_gateway_leaves_doubt(self) -> None:
+        """It may have passed the request on, and Airflow may be slow."""
+        trigger = trigger_on(FakeAirflow(["ok"] + ["gateway 500", "ok"] * 5))
+        with pytest.raises(CallFailed):
+            trigger.submit()
+        assert trigger.in_doubt
+        assert trigger.result()["dag_run"]["run_id"] == trigger.request.new.run_id
+
+    @pytest.mark.parametrize(
+        ("answer", "doubt"),
+        [
+            ("gateway 200", True),
+            ("gateway 408", True),
+            ("gateway 409", True),
+            ("gateway 502", True),
+            ("gateway 403", False),
+        ],
+    )
+    def test_doubt_is_that_of_the_answer_and_in_the_result(self, answer: str, doubt: bool) -> None:
+        trigger = trigger_on(FakeAirflow(["ok"] + [answer, "ok"] * 50))
+        with pytest.raises(CallFailed):
+            trigger.submit()
+        assert (trigger.in_doubt, trigger.result().get("in_doubt", False)) == (doubt, doubt)
+        assert ("dag_run" in trigger.result()) is doubt
+
+    def test_request_that_the_network_doubles_makes_a_run_of_this_task(self) -> None:
+        airflow = FakeAirflow()
+        create, trigger = airflow.create, trigger_on(airflow)
+
+        def doubled(document: dict[str, Any]) -> Answer:
+            create(document)
+            return create(document)
+
+        airflow.create = doubled  # type: ignore[method-assign]
+        assert trigger.submit().run_id in airflow.runs
+        assert (trigger.changed, trigger.created) == (True, True)
+
+    def test_conf_of_a_foreign_run_is_not_shown(self) -> None:
+        for wanted in ({"run_id": "theirs", "conf": {"a": 2}}, {"run_id": "theirs"}, {"unless_running": True}):
+            airflow = FakeAirflow()
+            airflow.add("theirs", {"a": "t0psecret"})
+            trigger = trigger_on(airflow, **wanted)
+            with contextlib.suppress(AirflowError):
+                trigger.submit()
+            assert trigger.run is not None
+            assert "t0psecret" not in str(trigger.result()), wanted
+        ours = trigger_on(airflow, run_id="theirs", conf={"a": "t0psecret"})
+        ours.submit()
+        assert ours.result()["dag_run"]["conf"] == {"a": "t0psecret"}
+
+    def test_only_own_runs_are_set_to_failed_in_the_end(self) -> None:
+        for wanted, state in (({"unless_running": True}, "queued"), ({"run_id": "theirs"}, "queued"), ({}, "failed")):
+            airflow = FakeAirflow()
+            airflow.add("theirs", {}, "2026-01-01T00:00:00+00:00")
+            trigger = trigger_on(airflow, wait=True, wait_timeout=3, on_timeout="fail_run", **wanted)
+            trigger.submit()
+            with pytest.raises(AirflowError, match="did not end") as caught:
+                trigger.wait()
+            assert airflow.states == [state], wanted
+            assert ("this task has not triggered it" in str(caught.value)) is (state == "queued")
+
+    @pytest.mark.parametrize("check_mode", [True, False])
+    def test_dag_that_allows_no_manual_runs(self, check_mode: bool) -> None:
+        airflow = FakeAirflow()
+        airflow.allowed_run_types = ["scheduled", "manual"]
+        trigger_on(airflow).submit(check_mode)
+        airflow.allowed_run_types = ["scheduled"]
+        trigger = trigger_on(airflow)
+        with pytest.raises(AirflowError) as caught:
+            trigger.submit(check_mode)
+        assert caught.value.details["diagnosis"]["code"] == "manual_runs_not_allowed"
+
+    def test_success_without_a_task_is_none(self) -> None:
+        airflow = FakeAirflow()
+        airflow.states, airflow.is_empty = ["success"], True
+        error = failure_of(trigger_on(airflow, wait=True), wait=True)
+        assert error.details["diagnosis"]["code"] == "no_task_ran"
+
+    @pytest.mark.parametrize("fails", [True, False])
+    def test_tasks_that_failed_in_a_success_are_listed(self, fails: bool) -> None:
+        airflow = FakeAirflow()
+        airflow.states, airflow.has_failed_tasks = ["success"], True
+        trigger = trigger_on(airflow, wait=True, fail_on_failed_tasks=fails)
+        if fails:
+            assert failure_of(trigger, wait=True).details["diagnosis"]["code"] == "tasks_failed"
+        else:
+            trigger.submit()
+            assert trigger.wait().state == "success"
+        assert [task["task_id"] for task in trigger.result()["failed_tasks"]] == ["work"]
+
+    def test_busy_scheduler_is_waited_for(self) -> None:
+        """SequentialExecutor: its scheduler shows no life while it runs a task."""
+        airflow = FakeAirflow()
+        airflow.scheduler, airflow.running = "unhealthy", [{"dag_id": "slow", "task_id": "sleep"}]
+        error = failure_of(trigger_on(airflow, wait=True, wait_timeout=300.0), wait=True)
+        assert error.details["timed_out"] is True
+        assert error.details["diagnosis"]["code"] == "scheduler_busy"
+
+    def test_shortest_wait_looks_once(self) -> None:
+        airflow = FakeAirflow()
+        trigger = trigger_on(airflow, wait=True, wait_timeout=1)
+        trigger.submit()
+        airflow.states = ["queued", "success"]
+        assert trigger.wait().state == "success"
 
     def test_the_last_try_is_asked_for_as_well(self) -> None:
         airflow = FakeAirflow(["ok", "500", "ok", "500", "ok", "done, 500"])
@@ -466,11 +587,13 @@ class TestWait:
         error = failure_of(trigger, wait=True)
         assert error.details["timed_out"] is True
         assert error.details["changed"] is True
-        assert timeout - 1 <= clock.now <= timeout
-        *looks, dag, health = [path for _method, path in airflow.sent[sent:]]
+        assert timeout - 0.05 <= clock.now <= timeout
+        *looks, dag, health, tasks = [path for _method, path in airflow.sent[sent:]]
         assert len(looks) <= most
         assert all("/dagRuns/" in path for path in looks)
-        assert (dag, health) == ("/api/v1/dags/load", "/api/v1/health")  # why it has not ended, asked once
+        # Why it has not ended, asked once.
+        assert (dag, health) == ("/api/v1/dags/load", "/api/v1/health")
+        assert tasks.endswith("/taskInstances?limit=100")
 
     def test_a_run_out_of_time_is_left_alone_or_failed(self) -> None:
         for on_timeout, state in [("leave", "running"), ("fail_run", "failed")]:
@@ -573,7 +696,8 @@ class TestWait:
         sent = len(airflow.sent)
         trigger.wait()
         assert clock.now - length < 1.8
-        assert len(airflow.sent) - sent <= clock.now
+        looks = [path for _method, path in airflow.sent[sent:] if "/taskInstances" not in path]
+        assert len(looks) <= clock.now
 
     def test_so_does_a_scheduler_that_does_not_run(self) -> None:
         airflow = FakeAirflow()
@@ -590,7 +714,7 @@ class Watched(FakeAirflow):
         self.lines_of = list(lines_of)
         self.watches = 0
 
-    def lines(self, _path: str, _silence: float) -> Generator[bytes, None, None]:
+    def lines(self, _path: str, _silence: float, _most: float) -> Generator[bytes, None, None]:
         self.watches += 1
         for line in self.lines_of.pop(0) if self.lines_of else []:
             if line == "cut":
@@ -620,7 +744,8 @@ class TestWatch:
     def test_one_request_and_a_look(self) -> None:
         airflow = Watched([self.RUNNING] * 3 + ["", "end", "never read"])
         assert self.wait_on(airflow).now == 0
-        assert (airflow.watches, len(airflow.sent)) == (1, 1)
+        looks = [path for _method, path in airflow.sent if "/taskInstances" not in path]
+        assert (airflow.watches, len(looks)) == (1, 1)
 
     @pytest.mark.parametrize(
         "lines", [[], ["cut"], [RUNNING, "cut"], ["<html>"], ["[1]"], ['{"detail": "Not Found"}'], ["1"]]
@@ -628,4 +753,5 @@ class TestWatch:
     def test_without_it_the_run_is_looked_at(self, lines: list[str]) -> None:
         airflow = Watched(lines)
         assert self.wait_on(airflow).now == 1
-        assert (airflow.watches, len(airflow.sent)) == (1, 1)
+        looks = [path for _method, path in airflow.sent if "/taskInstances" not in path]
+        assert (airflow.watches, len(looks)) == (1, 1)

@@ -15,13 +15,13 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import (
     PasswordStep,
     UserFound,
+    passwords_in,
     passwords_path,
     plan_user,
-    read_passwords,
     role_of,
     users_of,
     users_setting,
-    write_password,
+    with_password,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._users.user import DesiredUser
 from unit.plugins.hosts import host
@@ -66,25 +66,17 @@ def test_where_the_passwords_are() -> None:
     assert passwords_path(cfg("[core]\n"), {}, "/home") == generated
 
 
-def test_a_password_is_written_for_the_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "passwords"
-    assert read_passwords(str(path)) == {}
-    write_password(str(path), "bob", "secret", os.stat(str(tmp_path)))
-    path.chmod(0o644)  # as Airflow leaves it
-    write_password(str(path), "peter", "日本", os.stat(str(tmp_path)))
-    assert json.loads(path.read_text()) == {"bob": "secret", "peter": "日本"}
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    write_password(str(path), "bob", None, os.stat(str(tmp_path)))
-    assert read_passwords(str(path)) == {"peter": "日本"}
+def test_passwords_of_a_file() -> None:
+    assert passwords_in(None, "/p") == passwords_in(b"", "/p") == {}
+    content = with_password({"bob": "secret"}, "peter", "日本")
+    assert passwords_in(content, "/p") == {"bob": "secret", "peter": "日本"}
+    assert json.loads(with_password(passwords_in(content, "/p"), "bob", None)) == {"peter": "日本"}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"x"'])
-def test_a_file_that_is_none_of_airflows(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "passwords"
-    path.write_text(text)
-    with pytest.raises(AirflowError, match="holds no JSON of names with passwords"):
-        write_password(str(path), "bob", "secret", os.stat(str(tmp_path)))
-    assert path.read_text() == text
+@pytest.mark.parametrize("text", [b"{", b"[]", b'"x"'])
+def test_a_file_that_is_none_of_airflows(text: bytes) -> None:
+    with pytest.raises(AirflowError, match="/p holds no JSON of names with passwords"):
+        passwords_in(text, "/p")
 
 
 # --- plans ------------------------------------------------------------------------------------
@@ -143,16 +135,33 @@ def test_a_user_who_has_to_go() -> None:
     assert not plan_user(found(), DesiredUser("bob", absent=True)).change.changes
 
 
-def test_a_password_step_takes_back_what_it_wrote(tmp_path: Path) -> None:
+@pytest.fixture
+def step(tmp_path: Path) -> PasswordStep:
     (tmp_path / "airflow.cfg").touch()
+    before = UserFound({"bob": "op"}, None, str(tmp_path / "passwords"))
+    return PasswordStep(
+        plan_user(before, DesiredUser("bob", "new")), host(real_path=str(tmp_path / "airflow.cfg"), servers=[])
+    )
+
+
+def test_a_password_step_takes_back_what_it_wrote(step: PasswordStep, tmp_path: Path) -> None:
     path = tmp_path / "passwords"
-    write_password(str(path), "bob", "old", os.stat(str(tmp_path)))
-    before = UserFound({"bob": "op"}, "old", str(path))
-    step = PasswordStep(plan_user(before, DesiredUser("bob", "new")), host(real_path=str(tmp_path / "airflow.cfg")))
+    path.write_bytes(with_password({}, "bob", "old"))
+    path.chmod(0o644)  # as Airflow leaves it
     inode = path.stat().st_ino
     step.undo()
     assert path.stat().st_ino == inode  # nothing was done, so nothing is written
     step.do()
-    assert read_passwords(str(path)) == {"bob": "new"}
+    assert json.loads(path.read_text()) == {"bob": "new"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     step.undo()
-    assert read_passwords(str(path)) == {"bob": "old"}
+    assert (path.read_bytes(), path.stat().st_ino) == (with_password({}, "bob", "old"), inode)
+    assert sorted(os.listdir(tmp_path)) == ["airflow.cfg", "passwords"]
+
+
+def test_a_password_step_removes_the_file_that_it_made(step: PasswordStep, tmp_path: Path) -> None:
+    step.do()
+    assert json.loads((tmp_path / "passwords").read_text()) == {"bob": "new"}
+    assert stat.S_IMODE((tmp_path / "passwords").stat().st_mode) == 0o600
+    step.undo()
+    assert os.listdir(tmp_path) == ["airflow.cfg"]

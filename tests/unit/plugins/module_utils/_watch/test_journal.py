@@ -79,3 +79,36 @@ def test_where_it_is_not_known_how_often_none_may_act(tmp_path: Path, text: str)
     with pytest.raises(AirflowError, match="none may act"):
         Journal(str(tmp_path)).begin(ENTRY, 2, 3600)
     assert not (tmp_path / "journal.jsonl").exists()
+
+
+def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AirflowError, match=r"cannot be written in .*/file/x: Not a directory. Nothing was done"):
+        Journal(str(tmp_path / "file/x")).write({"rule": "r"})
+
+
+def test_clock_that_was_set_back_stops_a_rule_for_one_window(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.now += 86400 * 365  # it was a year ahead
+    assert [Journal(str(tmp_path), clock).begin(ENTRY, 2, 3600)[0] for dummy in range(2)] == [True, True]
+    clock.now -= 86400 * 365
+    assert Journal(str(tmp_path), clock).begin(ENTRY, 2, 3600) == (False, 2)
+    clock.now += 3601
+    assert Journal(str(tmp_path), clock).begin(ENTRY, 2, 3600) == (True, 0)
+
+
+def test_line_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    journal.write({"rule": "one"})
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write('{"rule": "tw')
+    journal.write({"rule": "three"})
+    text = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert [json.loads(line)["rule"] for line in (text[0], text[2])] == ["one", "three"]
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "limits.json", "limits.json.new"])
+def test_file_that_cannot_be_written_is_reported(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(AirflowError, match="Is a directory"):
+        Journal(str(tmp_path)).begin(ENTRY, 2, 3600)

@@ -132,6 +132,7 @@ class Stub(Http):
         self.dates = {one: (iso(one.queued), iso(one.start), iso(one.end)) for one in day.attempts}
         self._clock = clock
         self.has_login = False
+        self.ahead: float | None = 0.0  # of the clock that answers show; None where they do not
         self.lag = 0.0  # between the end of a run and when it can be seen
         self.sent: collections.Counter[str] = collections.Counter()
         self.logins: list[float] = []
@@ -160,9 +161,8 @@ class Stub(Http):
                 "metadatabase": {"status": "healthy"},
                 "triggerer": {"status": None},
             }
-            return as_answer(
-                200, parts, Date=format_datetime(datetime.fromtimestamp(int(self._clock[0]), timezone.utc))
-            )
+            date = datetime.fromtimestamp(int(self._clock[0] + (self.ahead or 0)), timezone.utc)
+            return as_answer(200, parts, **({} if self.ahead is None else {"Date": format_datetime(date)}))
         if any(span.covers(self.now) for span in self.day.refusals):
             if self.has_login:
                 self.logins.append(self.now)
@@ -190,7 +190,7 @@ class Stub(Http):
             runs = [run for run in runs if run["dag_id"] in asked["dag_ids"]]
         if "end_date_gte" in asked:
             runs = [run for run in runs if run["end_date"] and run["end_date"] >= asked["end_date_gte"]]
-        runs.sort(key=lambda run: str(run[asked["order_by"]]))
+        runs.sort(key=lambda run: str(run[asked["order_by"].lstrip("-")]), reverse=asked["order_by"].startswith("-"))
         page = runs[asked["page_offset"] : asked["page_offset"] + asked["page_limit"]]
         return as_answer(200, {"dag_runs": page, "total_entries": len(runs)})
 
@@ -222,6 +222,7 @@ class Site:
 
     def __init__(self, folder: Path, day: Day, limits: Limits = LIMITS) -> None:
         self.clock = [BEGIN]
+        self.ahead = 0.0  # of the clock of this host; that of the server is its own
         self._limits = limits
         self.stub = Stub(day, self.clock)
         self.options: dict[str, Any] = dict(OPTIONS)
@@ -235,7 +236,8 @@ class Site:
             lambda: self.options,
             self.cursor,
             self._limits,
-            clock=lambda: self.clock[0],
+            clock=lambda: self.clock[0] + self.ahead,
+            steady=lambda: self.clock[0],
             connect=lambda _options: Api(
                 self.stub, Logins(NoLogin(), NoLogin(), "watcher"), retry_policy=lambda: RetryPolicy(0)
             ),
@@ -296,6 +298,79 @@ def test_a_day(tmp_path: Path, seed: int) -> None:
     assert max(ids.values()) == 1
     assert sum(site.stub.sent.values()) < 7 * DAY / LIMITS.interval
     assert len(site.stub.logins) <= 3 * 6, "a storm of logins"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_day_of_clocks_that_jump(tmp_path: Path, seed: int) -> None:
+    """This host's and the server's, back and forward, and answers that show none, with crashes in between."""
+    lot = random.Random(seed)
+    day = Day(seed)
+    day.attempts = [one for one in day.attempts if one.dag_id != "hangs"]  # which the server's clock tells
+    site = Site(tmp_path, day)
+    told: collections.Counter[tuple[str, str, bool]] = collections.Counter()
+    while site.clock[0] < BEGIN + DAY:
+        if lot.random() < 0.01:
+            site.ahead = lot.choice([0.0, -3600.0, 86400.0, -365 * 86400.0, 365 * 86400.0])
+            site.stub.ahead = lot.choice([None, None, 0.0, -365 * 86400.0, 365 * 86400.0])
+        events = site.watcher.step()
+        if lot.random() < 0.003:
+            events = site.restart()
+        else:
+            site.watcher.handed_over()
+        told.update(map(named, events))
+        site.clock[0] += site.watcher.pause
+    expected = {key: count for key, count in day.truth().items() if count}
+    stuck = [key for key in told if key[0] == "run_stuck" and key[1].startswith("running")]
+    for key in stuck:  # of others, where the clock was ahead
+        del told[key]
+    assert dict(told) == expected
+
+
+def test_health_that_was_seen_is_told_though_the_next_call_fails(tmp_path: Path) -> None:
+    """As with a database that is away: Airflow's health page says so, and everything else is an error 500."""
+    site = Site(tmp_path, quiet_day())
+    send = site.stub.send
+
+    def broken(method: str, path: str, **other: Any) -> Answer:
+        if path.endswith("/health"):
+            return as_answer(200, {"scheduler": {"status": "healthy"}, "metadatabase": {"status": "unhealthy"}})
+        return send(method, path, **other) if path.endswith("/version") else as_answer(500, {"title": "Error"})
+
+    site.stub.send = broken  # type: ignore[method-assign]
+    events = list(site.until(300))
+    assert [(event["type"], event.get("component")) for event in events] == [("component_unhealthy", "metadatabase")]
+
+
+def test_dag_that_is_named_and_missing(tmp_path: Path) -> None:
+    site = Site(tmp_path, quiet_day())
+    site.watcher._dag_ids = site.watcher._unsure = ["load", "load_ordrs"]
+    send, known = site.stub.send, ["load"]
+
+    def answer(method: str, path: str, **other: Any) -> Answer:
+        dag_id = path.rpartition("/")[2]
+        if path.startswith("/api/v1/dags/") and method == "GET" and dag_id not in known:
+            site.stub.sent[dag_id] += 1
+            return as_answer(404, {"title": "DAG not found", "type": "https://airflow.apache.org/x"}, "problem+json")
+        return send(method, path, **other)
+
+    site.stub.with_login = lambda *_login: site.stub  # type: ignore[method-assign]
+    site.stub.send = answer  # type: ignore[method-assign]
+    (missing,) = site.until(300)
+    assert (missing["type"], missing["dag_id"], missing["recovered"]) == ("dag_not_found", "load_ordrs", False)
+    known.append("load_ordrs")
+    (there,) = site.until(400)
+    assert (there["type"], there["dag_id"], there["recovered"]) == ("dag_not_found", "load_ordrs", True)
+
+
+def test_each_dag_is_asked_for_once_in_a_look(tmp_path: Path) -> None:
+    day = quiet_day()
+    day.attempts = [Attempt("load", f"r {number}", 5, 10, 40, "failed") for number in range(40)]
+    site = Site(tmp_path, day)
+    assert len(list(site.until(20))) == 0
+    before = site.stub.sent["GET"]
+    site.clock[0] = BEGIN + 60
+    assert len(site.step()) == 40
+    assert site.stub.sent["GET"] - before < 6
 
 
 def test_memory_stays_as_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a run has not ended in time: what its unfinished tasks wait for."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import NamedTuple, Sequence
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, UnfinishedTask
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import held_up, no_scheduler
+
+_MOST_NAMED = 5
+
+
+class Held(NamedTuple):
+    """What was found out about a run that has not ended. None and empty: not found out."""
+
+    paused: bool | None = None
+    scheduler: str | None = None  # as the health page has it, and so the triggerer, "" where the page has none
+    triggerer: str | None = None
+    busy: str | None = None  # a task of any DAG that runs
+    tasks: Sequence[UnfinishedTask] = ()
+    pool: tuple[str, tuple[int, int] | None] | None = None  # name, slots and free ones; None if there is no such pool
+    max_active_runs: int | None = None  # of the DAG, if so many of its runs are running
+
+
+def held_up_by(api: Api, run: Run) -> Held:
+    """Ask for what might hold the run up, each thing once. What is not allowed to be asked for is left out."""
+    held = Held()
+    run_id = str(run.run_id)
+    with contextlib.suppress(CallFailed):
+        held = held._replace(paused=api.dag(run.dag_id).is_paused)
+    with contextlib.suppress(CallFailed):
+        health = api.health()
+        held = held._replace(scheduler=health["scheduler"], triggerer=health.get("triggerer") or "")
+    with contextlib.suppress(CallFailed):
+        held = held._replace(tasks=api.unfinished_tasks(run.dag_id, run_id))
+    if held.scheduler != "healthy":
+        with contextlib.suppress(CallFailed):
+            held = held._replace(busy=api.running_task())
+    elif run.state == "queued" and not held.paused:
+        with contextlib.suppress(CallFailed):
+            held = held._replace(max_active_runs=_reached(api, run.dag_id))
+    waiting = next((task.pool for task in held.tasks if task.state in ("scheduled", "queued") and task.pool), None)
+    if waiting:
+        with contextlib.suppress(CallFailed):
+            held = held._replace(pool=(waiting, api.pool_slots(waiting)))
+    return held
+
+
+def _reached(api: Api, dag_id: str) -> int | None:
+    limit = api.max_active_runs(dag_id)
+    _runs, running = api.list_runs([dag_id], states=["running"], limit=1)
+    return limit if limit is not None and running >= limit else None
+
+
+def timed_out(state: str | None, url: str | None, held: Held, trouble: str | None) -> Diagnosis:
+    """The run had not ended when the time was up. ``trouble`` is what the last look at it met with."""
+    evidence = f"The last state seen is {state!r}."
+    if trouble:
+        return Diagnosis(
+            "run_state_unknown",
+            "its state could not be asked for at the end",
+            f"{evidence} Afterwards: {trouble}.",
+            f"See whether the webserver is up, then ask again with the same run_id; the run's page is {url}.",
+        )
+    if held.tasks:
+        evidence += f" Unfinished: {_listed(held.tasks)}."
+    if held.paused:
+        return Diagnosis(
+            "dag_paused",
+            held_up(state, "its DAG is paused"),
+            evidence,
+            "Unpause the DAG: if_paused 'unpause' does that.",
+        )
+    if held.scheduler not in (None, "healthy"):
+        return _without_scheduler(state, held, evidence)
+    return _waiting(state, url, held, evidence)
+
+
+def _without_scheduler(state: str | None, held: Held, evidence: str) -> Diagnosis:
+    if held.busy is None:
+        return no_scheduler(state)
+    return Diagnosis(
+        "scheduler_busy",
+        held_up(state, f"the scheduler shows no sign of life while task {held.busy} runs")
+        + ": it is busy with that task, as with SequentialExecutor, or it has ended meanwhile",
+        f"{evidence} Airflow's health page calls the scheduler {held.scheduler!r}.",
+        "Wait for that task, or use another executor. If the scheduler's process is gone, start it.",
+    )
+
+
+def _waiting(state: str | None, url: str | None, held: Held, evidence: str) -> Diagnosis:
+    deferred = next((task for task in held.tasks if task.state == "deferred"), None)
+    if deferred and held.triggerer is not None and held.triggerer != "healthy":
+        return Diagnosis(
+            "triggerer_not_running",
+            f"task {deferred.task_id!r} is deferred, and no triggerer runs",
+            f"{evidence} Airflow's health page calls the triggerer {held.triggerer or None!r}.",
+            "Start the triggerer on the Airflow host.",
+        )
+    if held.pool and held.pool[1] is None:
+        return Diagnosis(
+            "pool_missing",
+            f"a task waits for the pool {held.pool[0]!r}, which does not exist",
+            evidence,
+            "Create the pool, or correct the DAG.",
+        )
+    if held.pool and held.pool[1] and held.pool[1][1] <= 0:
+        return Diagnosis(
+            "pool_full",
+            f"a task waits for the pool {held.pool[0]!r}, all of whose {held.pool[1][0]} slots are taken",
+            evidence,
+            "Wait, or give the pool more slots.",
+        )
+    if held.max_active_runs is not None:
+        return Diagnosis(
+            "max_active_runs_reached",
+            f"it is still {state}: the DAG runs {held.max_active_runs} at a time (max_active_runs), and as many run",
+            evidence,
+            "Wait for those runs, or raise max_active_runs of the DAG.",
+        )
+    remedy = f"Give it a longer wait_timeout; its page is {url}."
+    cause = f"it is still {state or 'not started'}"
+    return Diagnosis("wait_timeout", f"{cause}: {_listed(held.tasks)}" if held.tasks else cause, evidence, remedy)
+
+
+def _listed(tasks: Sequence[UnfinishedTask]) -> str:
+    named = [f"task {task.task_id!r} is {task.state or 'not scheduled yet'}" for task in tasks[:_MOST_NAMED]]
+    more = len(tasks) - _MOST_NAMED
+    return ", ".join(named) + (f", and {more} more" if more > 0 else "")

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where on this host a server listens, and who listens there."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import config_path
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
+
+_TITLE = "gunicorn: master [airflow-webserver]"
+
+
+class Endpoint(Record):
+    """A TCP port of this host. ``address``: one of the host's own IP addresses; "" for all of them."""
+
+    port: int
+    address: str = ""
+
+
+def endpoint_of(url: str) -> Endpoint | None:
+    """The endpoint that a URL leads to. None if it does not lead to this host: nobody here knows who answers there."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if host in health.LOOPBACK:
+        return Endpoint(port, "" if host == "localhost" else host)
+    return _own(host, port)
+
+
+def _own(host: str, port: int) -> Endpoint | None:
+    import socket
+
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return None
+    for family, _kind, _protocol, _name, address in found:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind((address[0], 0, *address[2:]))  # only an address of this host can be bound
+        except OSError:
+            continue
+        numeric = str(address[0])
+        return Endpoint(port, numeric if numeric == host else "")  # a name may have several
+    return None
+
+
+def unrelated_listeners(endpoint: Endpoint, pid: int | None) -> list[proc.Process]:
+    """Processes that listen there, and are neither this process nor were started by it."""
+    port, address = endpoint
+    pids = proc.listeners_outside(port, pid, address) if pid else proc.listeners(port, address)
+    return [process for process in map(proc.read_process, pids) if process]
+
+
+def listens(pid: int, endpoint: Endpoint) -> bool:
+    """Whether the process, or one that it has started, listens there."""
+    return any(proc.is_within(one, pid) for one in proc.listeners(*endpoint))
+
+
+def orphan_of(home: str, cfg_path: str, unrelated: list[proc.Process]) -> proc.Process | None:
+    """The gunicorn master among them that was once started by a webserver that read this airflow.cfg: its own
+    environment says so, or its pid is in the pid file of this home.
+    """
+    masters = [process for process in unrelated if any("gunicorn" in part for part in process.arguments[:3])]
+    for process in masters:
+        environment = proc.environment(process.pid) if process.arguments[0].startswith(_TITLE) else None
+        if environment and "AIRFLOW_HOME" in environment:
+            path = config_path(environment, environment.get("HOME") or home_of(process.uid))
+            if os.path.realpath(os.path.join(proc.working_directory(process.pid) or "/", path)) == cfg_path:
+                return process
+    pid = _pid_in(_pid_file(home))
+    return next((process for process in masters if process.pid == pid), None)
+
+
+def pid_file_problem(home: str) -> str | None:
+    """Why gunicorn would refuse to start because of its pid file: after a reboot the pid may be another process's."""
+    path = _pid_file(home)
+    process = proc.read_process(_pid_in(path) or 0)
+    if process is None or any("gunicorn" in part for part in process.arguments[:3]):
+        return None
+    return "the pid file %s names pid %d, which is %s and not gunicorn" % (
+        path,
+        process.pid,
+        " ".join(process.arguments[:2]) or "a process without arguments",
+    )
+
+
+def _pid_file(home: str) -> str:
+    return os.path.join(home, "airflow-webserver.pid")
+
+
+def _pid_in(path: str) -> int | None:
+    try:
+        return int(read_foreign(path, 100))
+    except (OSError, ValueError):
+        return None
