@@ -39,3 +39,11 @@ def test_roles_act_on_documented_codes() -> None:
     ]
     assert len(codes) > 5
     assert all(f"`{code}`" in documented for code in codes)
+
+
+def test_each_code_has_a_test() -> None:
+    """One that provokes it and names it, among the unit tests."""
+    me = Path(__file__).resolve()
+    texts = [path.read_text() for path in (ROOT / "tests/unit").rglob("test_*.py") if path != me]
+    codes = re.findall(r"(?m)^\| `(\w+)` \|", (ROOT / "docs/diagnoses.md").read_text())
+    assert [code for code in codes if not any(f'"{code}"' in text for text in texts)] == []

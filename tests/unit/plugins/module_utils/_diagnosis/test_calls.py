@@ -309,3 +309,80 @@ def test_base_path_that_url_lacks() -> None:
 )
 def test_option_that_is_refused_is_named(said: str, option: str) -> None:
     assert option in diagnose(seen(problem(400, detail=said), "POST")).remedy
+
+
+V1, THERE = Server("v1", "2.6.3"), Server("v2", "3.3.2")
+UNAUTHENTICATED: dict[str, Any] = {"anonymous": 401, "known": 401}
+# One observation for each code that diagnose finds.
+CODES = {
+    "authorization_header_lost": v2(401, "Not authenticated"),
+    "base_path_missing": seen(page(404), "POST", server=THERE, base_path="/airflow")._replace(
+        failure=CallFailed("POST", "/auth/token", page(404), dialect=V2)
+    ),
+    "basic_auth_not_in_force": refused(401, "2.2.5", **UNAUTHENTICATED),
+    "basic_auth_not_in_force_or_header_lost": refused(401, "2.6.3", **UNAUTHENTICATED, **ACCEPTED),
+    "call_not_supported": experimental(404, "Not Found", None)._replace(
+        failure=CallFailed("GET", DAG, page(404), dialect=EXPERIMENTAL)
+    ),
+    "credentials_missing": refused(403, "2.11.2", anonymous=403, known=403, username=None),
+    "dag_import_error": seen(problem(400, detail="DAG with dag_id: 'load' has import errors"), "POST"),
+    "dag_not_found": seen(problem(404), import_errors=[]),
+    "dag_not_found_import_errors": seen(problem(404), import_errors=["/dags/load.py"]),
+    "database_not_available": seen(page(500), server=V1, health={"metadatabase": "unhealthy"}),
+    "deny_all_in_force": experimental(403, "Forbidden", 403),
+    "manual_runs_not_allowed": seen(problem(400, detail="DAG 'load' does not allow manual runs"), "POST"),
+    "no_password_login": v2(404, "Not Found", "/auth/token", "POST"),
+    "not_airflow": seen(page(200)),
+    "note_not_supported": seen(problem(400, detail="{'note': ['Unknown field.']}"), "POST"),
+    "redirected": seen(Answer(302, {"Location": "/login"}, b"")),
+    "rejected_by_gateway": seen(page(403), server=V1),
+    "rejected_by_other_server": seen(page(403)),
+    "rejected_unknown": refused(403, "2.11.2", anonymous=403, known=403, form_trouble="it is away"),
+    "request_rejected": seen(problem(400, detail="something else"), "POST"),
+    "request_too_large": seen(page(413), "POST", server=V1),
+    "role_too_low": refused(403, "2.11.2", method="POST", anonymous=403, known=200),
+    "run_id_not_allowed": seen(problem(400, detail="The run_id provided 'x' does not match"), "POST"),
+    "run_not_found": seen()._replace(
+        failure=CallFailed("GET", RUNS + "/x", problem(404, detail="DAGRun with ID: 'x' not found"))
+    ),
+    "secrets_differ": v2(403, "Invalid JWT token"),
+    "server_error": seen(page(500), server=V1),
+    "server_unavailable": seen(page(503)),
+    "token_expired": v2(401, "Token Expired", **TOKEN),
+    "token_not_of_server": v2(403, "Invalid JWT token", **TOKEN),
+    "token_not_supported": refused(403, "2.11.2", anonymous=403, known=403, **TOKEN),
+    "too_many_requests": seen(page(429)),
+    "wrong_api_version": seen(page(404), server=THERE),
+    "wrong_credentials": refused(401, "2.6.3", "Basic", **UNAUTHENTICATED, form=False),
+    "wrong_credentials_or_basic_auth_not_in_force": refused(401, "2.6.3", **UNAUTHENTICATED, form=False),
+    "wrong_credentials_or_header_lost": refused(401, "2.2.5", "Basic", **UNAUTHENTICATED, form_trouble="x"),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_code(code: str) -> None:
+    assert diagnose(CODES[code]).code == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("name", "name_not_resolved"),
+        ("refused", "connection_refused"),
+        ("unreachable", "host_unreachable"),
+        ("proxy", "proxy_refused"),
+        ("tls", "tls_failed"),
+        ("tls_untrusted", "certificate_not_trusted"),
+        ("not_tls", "not_tls"),
+        ("tls_name", "certificate_name"),
+        ("tls_time", "certificate_time"),
+        ("client_cert", "client_certificate_required"),
+        ("timeout", "timeout"),
+        ("broken", "connection_dropped"),
+        ("foreign", "not_http"),
+        ("settings", "settings_unusable"),
+        ("kerberos", "no_ticket"),
+    ],
+)
+def test_code_without_an_answer(kind: str, code: str) -> None:
+    assert diagnose(seen(trouble=TransportError(kind, "it went wrong"))).code == code

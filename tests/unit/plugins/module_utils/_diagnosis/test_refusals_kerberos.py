@@ -12,16 +12,21 @@ SERVICE = "airflow/web1.example.com"
 
 
 @pytest.mark.parametrize(
-    ("answer", "cause"),
+    ("answer", "code", "cause"),
     [
-        (problem(401), f"(2) the server takes itself for another host, and has no key of {SERVICE}"),
-        (problem(403), "(1) the role of the principal's user is too low"),
-        (page(500, "Internal Server Error"), "no user of Airflow is called like the whole principal"),
+        (problem(401), "ticket_rejected", f"(2) the server takes itself for another host, and has no key of {SERVICE}"),
+        (problem(403), "ticket_forbidden", "(1) the role of the principal's user is too low"),
+        (
+            page(500, "Internal Server Error"),
+            "no_user_for_principal",
+            "no user of Airflow is called like the whole principal",
+        ),
     ],
 )
-def test_what_a_refused_one_may_mean(answer: Answer, cause: str) -> None:
+def test_what_a_refused_one_may_mean(answer: Answer, code: str, cause: str) -> None:
     why = refused_ticket(seen(answer, "POST"), SERVICE)
     assert why is not None
+    assert why.code == code
     assert cause in why.cause
     assert why.http_status == answer.status
     assert SERVICE in why.evidence

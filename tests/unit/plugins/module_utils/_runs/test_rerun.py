@@ -314,11 +314,20 @@ class TestWhatWouldNotStart:
             change_on(airflow, rerun="all_tasks").make()
         assert caught.value.details["diagnosis"]["code"] == "dag_stale"
 
+    def test_nothing_to_clear(self) -> None:
+        airflow = FakeAirflow()
+        airflow.tasks = [{"task_id": "load", "state": "success", "duration": 1.0}]
+        with pytest.raises(AirflowError) as caught:
+            change_on(airflow, rerun="failed_tasks").make()
+        assert caught.value.details["diagnosis"]["code"] == "nothing_to_clear"
+        assert airflow.clears == 0
+
     def test_run_of_a_backfill(self) -> None:
         airflow = FakeAirflow()
         airflow.run_id = "backfill__2026"
-        with pytest.raises(AirflowError, match="airflow dags backfill"):
+        with pytest.raises(AirflowError, match="airflow dags backfill") as caught:
             change_on(airflow, rerun="all_tasks", run_id=airflow.run_id).make()
+        assert caught.value.details["diagnosis"]["code"] == "backfill_run"
         change_on(airflow, V2, rerun="all_tasks", run_id=airflow.run_id).make()
         assert airflow.clears == 1
         airflow.state, airflow.end_date = "failed", ENDED

@@ -336,6 +336,18 @@ class TestOnce:
             assert trigger.wait().state == "success"
         assert [task["task_id"] for task in trigger.result()["failed_tasks"]] == ["work"]
 
+    def test_success_whose_tasks_are_not_listed_is_not_called_one(self) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["success"]
+        send = airflow.send
+
+        def hidden(method: str, path: str, **other: Any) -> Answer:
+            return problem(403) if "/taskInstances" in path else send(method, path, **other)
+
+        airflow.send = hidden  # type: ignore[method-assign]
+        error = failure_of(trigger_on(airflow, wait=True, fail_on_failed_tasks=True), wait=True)
+        assert error.details["diagnosis"]["code"] == "failed_tasks_unknown"
+
     def test_busy_scheduler_is_waited_for(self) -> None:
         """SequentialExecutor: its scheduler shows no life while it runs a task."""
         airflow = FakeAirflow()
@@ -404,6 +416,7 @@ class TestSame:
         error = failure_of(trigger)
         assert "conf differs in " + ", ".join(repr(key) for key in keys) in str(error)
         assert "hush" not in str(error) + str(error.details["diagnosis"])
+        assert error.details["diagnosis"]["code"] == "run_differs"
         assert airflow.posts == 0
 
     def test_logical_date(self) -> None:
@@ -419,7 +432,8 @@ class TestSame:
         trigger = trigger_on(airflow, logical_date="2026-01-31T08:00:00Z")
         error = failure_of(trigger)
         assert "run 'other'" in str(error)
-        assert error.details["diagnosis"]["http_status"] == 409
+        found = error.details["diagnosis"]
+        assert (found["code"], found["http_status"]) == ("logical_date_taken", 409)
         assert airflow.runs.keys() == {"other"}
 
 

@@ -341,6 +341,18 @@ def test_health_that_was_seen_is_told_though_the_next_call_fails(tmp_path: Path)
     assert [(event["type"], event.get("component")) for event in events] == [("component_unhealthy", "metadatabase")]
 
 
+def test_answer_that_no_release_gives(tmp_path: Path) -> None:
+    site = Site(tmp_path, quiet_day())
+    send = site.stub.send
+
+    def strange(method: str, path: str, **other: Any) -> Answer:
+        return as_answer(200, {"import_errors": 7}) if "importErrors" in path else send(method, path, **other)
+
+    site.stub.send = strange  # type: ignore[method-assign]
+    (event,) = site.until(300)
+    assert (event["type"], event["diagnosis"]["code"]) == ("api_unreachable", "answer_not_understood")
+
+
 def test_dag_that_is_named_and_missing(tmp_path: Path) -> None:
     site = Site(tmp_path, quiet_day())
     site.watcher._dag_ids = site.watcher._unsure = ["load", "load_ordrs"]
