@@ -35,7 +35,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all unit sanity lint lint-docs build story integration end-to-end test-cores test-matrix test-ways test-fleet test-host-faults test-remediation test-network-faults bench system-deps fleet-up fleet-down format changelog lock demo demo-picture demo-down clean
+.PHONY: help venv test test-all unit sanity lint lint-docs build story integration end-to-end test-cores test-matrix test-ways test-fleet test-host-faults test-remediation test-night test-network-faults bench system-deps fleet-up fleet-down format changelog lock demo demo-picture demo-down clean
 
 # What a newcomer wants first; the others by the headings of this file.
 FIRST := demo demo-down test test-all
@@ -155,6 +155,11 @@ test-host-faults: venv system-deps ## break a host in eleven ways; writes the ta
 test-remediation: venv $(BUILD)/eda/.ready system-deps ## break two Airflows under a rulebook; writes docs/remediation-times.md
 	AIRFLOW_FLEET=airflow-2-11-2,airflow-3-3-2-simple AIRFLOW_REMEDIATION=all \
 	  $(BIN)/python -m pytest --verbose tests/integration/roles/test_remediation.py
+
+NIGHT ?= 60
+test-night: venv $(BUILD)/eda/.ready system-deps ## faults at random for NIGHT minutes; writes docs/remediation-night.md
+	AIRFLOW_FLEET=airflow-2-11-2,airflow-3-3-2-simple AIRFLOW_NIGHT=$(NIGHT) \
+	  $(BIN)/python -m pytest --verbose --capture no tests/integration/roles/test_night.py
 
 test-network-faults: venv ## 500 triggers, and changes of runs, through a network that fails; writes docs/faults.md (1 hour)
 	$(BIN)/python tests/tools/faults.py

@@ -28,7 +28,7 @@ MEMBERS = "airflow-3-3-2-fab,airflow-2-11-2,airflow-3-3-2-simple"
 
 
 # Files that use the fleet: hosts are dear, so one worker has them all.
-ON_FLEET = ("test_audit", "test_faults", "test_fleet", "test_fleet_users", "test_remediation")
+ON_FLEET = ("test_audit", "test_faults", "test_fleet", "test_fleet_users", "test_remediation", "test_night")
 
 
 # These begin first: what takes long must not begin last, when the other worker has nothing left to do.

@@ -10,27 +10,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from testbed.airflow_host import HOME, SIMPLE_PASSWORDS, AirflowHost
+from testbed.airflow_host import HOME
 from testbed.fleet import Fleet
-from testbed.rulebook import Entry, Rulebook, when
+from testbed.rulebook import when
 from testbed.runner import Ansible
 from testbed.running import CHECKOUT
+from testbed.watched_site import PASSWORD, Site, reason_to_skip, wait_until, watched_site
 
 TABLE = CHECKOUT / "docs/remediation-times.md"
 ALL = "AIRFLOW_REMEDIATION" in os.environ
 MEMBERS = ("airflow-2-11-2", "airflow-3-3-2-simple") if ALL else ("airflow-2-11-2",)
 AWAY = 120 if ALL else 20  # seconds
 WATCH = {"interval": 5, "queued_after": 10, "running_after": 3600, "unreachable_after": 10, "unhealthy_after": 0}
-PASSWORD = "wätcher-1"
 DAG = '''\
 """Fails twice, and then succeeds: as a source that is away for a while."""
 
@@ -73,121 +70,17 @@ of one that hangs Airflow itself says it after half a minute.
 ROWS: list[tuple[str, str, str, str, str]] = []
 
 
-class Site:
-    """The two Airflows, and the rulebook that watches them."""
-
-    def __init__(self, fleet: Fleet, rulebook: Rulebook, ansible: Ansible, login: Path) -> None:
-        self.fleet = fleet
-        self.rulebook = rulebook
-        self._ansible = ansible
-        self.login = login
-
-    def airflow(self, name: str) -> AirflowHost:
-        return self.fleet.airflows[name]
-
-    def task(self, module: str, name: str, **args: Any) -> dict[str, Any]:
-        """What a module returns that calls the API of one of them."""
-        login = {"url": self.airflow(name).url, "username": "admin", "password": PASSWORD}
-        return self._ansible.module(f"fleetops.airflow.{module}", {**login, **args}).result
-
-    def log_in_with(self, password: str) -> None:
-        new = self.login.with_suffix(".new")
-        new.write_text(json.dumps({"username": "admin", "password": password}))
-        new.chmod(0o600)
-        new.replace(self.login)
-
-    def wait_for(self, since: float, timeout: float = 400, **wanted: str) -> Entry:
-        def fits(entry: Entry) -> bool:
-            return all(text in str(entry.get(key, "")) for key, text in wanted.items())
-
-        return self.rulebook.wait_for(fits, since, timeout)
-
-    def count(self, since: float, **wanted: str) -> int:
-        entries = [entry for entry in self.rulebook.entries() if when(entry) >= since]
-        return sum(all(text in str(entry.get(key, "")) for key, text in wanted.items()) for entry in entries)
-
-
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 300) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.5)
-
-
-def set_up(airflow: AirflowHost) -> None:
-    """A scheduler, the DAGs that are to be run, and a user whose password is the same on both."""
-    variables = ("CORE__PARALLELISM=4", "WORKERS__EXECUTION_API_TIMEOUT=60", "SCHEDULER__PARSING_PROCESSES=1")
-    airflow.write_environment(*(f"AIRFLOW__{variable}" for variable in variables))
-    airflow.write(f"{HOME}/dags/flaky.py", DAG)
-    if airflow.unit == "airflow-api-server":
-        airflow.write(f"{HOME}/{SIMPLE_PASSWORDS}", json.dumps({"admin": PASSWORD}), 0o600)
-        airflow.run(f"chown airflow: {HOME}/{SIMPLE_PASSWORDS}")
-    airflow.run(f"chown -R airflow: {HOME}/dags; systemctl restart {' '.join(airflow.units)}")
-    airflow.wait_healthy()
-
-
 @pytest.fixture(scope="module")
 def site(fleet: Fleet, on_fleet: Ansible, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    venv = CHECKOUT / ".build/eda"
-    if not (venv / "bin/ansible-rulebook").exists():
-        pytest.skip("there is no .build/eda: make it by `make integration`")
-    if subprocess.run(["java", "-version"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("ansible-rulebook needs Java 17")
-    airflows = {name: fleet.airflows[name] for name in MEMBERS if name in fleet.airflows}
-    if not airflows:
+    members = [name for name in MEMBERS if name in fleet.airflows]
+    if not members:
         pytest.skip(f"the fleet has none of {', '.join(MEMBERS)}")
-    pristine = {name: airflow.cfg.read_bytes() for name, airflow in airflows.items()}
-    for airflow in airflows.values():
-        set_up(airflow)
-    user = {"username": "admin", "password": PASSWORD, "roles": ["Admin"], "update_password": "always"}
-    backends = {"backends": ["basic_auth", "session"]}
-    for module, args in (("airflow_api_auth", backends), ("airflow_user", user)):
-        if MEMBERS[0] in airflows:
-            done = on_fleet.module(f"fleetops.airflow.{module}", args, hosts=MEMBERS[0])
-            assert not done.failed, done.output
-    folder = tmp_path_factory.mktemp("rulebook")
-    login, role = folder / "login.json", folder / "role.json"
-    role.write_text(
-        json.dumps({"remediate_dags": ["fails"], "remediate_unpause_dags": ["paused"], "remediate_limit": 3})
-    )
-    hosts = {name: variables for name, variables in fleet.inventory().items() if name in airflows}
-    local = {"ansible_connection": "local", "ansible_python_interpreter": str(venv / "bin/python")}
-    variables = {
-        "remediate_apis": [{"name": name, "url": airflow.url} for name, airflow in airflows.items()],
-        "remediate_login_file": str(login),
-        "remediate_vars_file": str(role),
-        "remediate_watch": WATCH,
-    }
-    prefix = fleet.bed.inside()
-    inventory = {"all": {"hosts": {**hosts, "localhost": local}}}
-    collections = CHECKOUT / ".build/collections"
-    rulebook = Rulebook(venv, folder, collections, inventory, variables, prefix)
-    python = Path(sys.executable)
-    ansible = Ansible(
-        python.parent,
-        tmp_path_factory.mktemp("ansible-inside"),
-        collections,
-        python,
-        hosts={"localhost": {**local, "ansible_python_interpreter": str(python)}},
-        prefix=prefix,
-    )
-    site = Site(fleet, rulebook, ansible, login)
-    site.log_in_with(PASSWORD)
-    rulebook.start()
-    try:
-        names = list(airflows)
-        known = [re.sub(r"[^A-Za-z0-9.-]", "_", name) for name in names]
-        wait_until(lambda: all((rulebook.state / f"{name}.json").exists() for name in known), "the rulebook looks", 90)
+    role = {"remediate_dags": ["fails"], "remediate_unpause_dags": ["paused"], "remediate_limit": 3}
+    why_not = reason_to_skip()
+    if why_not:
+        pytest.skip(why_not)
+    with watched_site(fleet, on_fleet, tmp_path_factory.mktemp("watched"), members, DAG, WATCH, role) as site:
         yield site
-    finally:
-        rulebook.kill()
-        ansible.close()
-        for name, airflow in airflows.items():
-            airflow.write_environment()
-            airflow.cfg.write_bytes(pristine[name])
-            airflow.run(f"systemctl stop {' '.join(airflow.units)}; rm -f {HOME}/dags/flaky.py {HOME}/flaky")
-            airflow.run(f"systemctl start {airflow.unit}")
-            airflow.wait_healthy()
     if ALL:
         header = HEADER.format(cpus=os.cpu_count(), interval=WATCH["interval"])
         TABLE.write_text(header + "".join(f"| {' | '.join(row)} |\n" for row in ROWS))
@@ -336,7 +229,7 @@ def test_a_wrong_password_makes_no_storm(site: Site, name: str) -> None:
     airflow = site.airflow(name)
     at = time.time()
     cursor = f"--since=@{int(at)}"
-    site.log_in_with("not it")
+    site.log_in_with("not it", name)
     told = site.wait_for(at, rule="report", subject=f"{name} credentials_refused")
     assert "the password is not that of 'admin'" in told["after"]["diagnosis"]["cause"]
     time.sleep(45 if ALL else 15)
@@ -346,7 +239,7 @@ def test_a_wrong_password_makes_no_storm(site: Site, name: str) -> None:
     )
     assert tries <= 3, log  # one of the API, and on Airflow 2 one by a stranger and one of the login form
     again = time.time()
-    site.log_in_with(PASSWORD)
+    site.log_in_with(PASSWORD, name)
     over = site.wait_for(again, rule="report", subject=f"{name} credentials_refused", action="it is over")
     assert site.count(at, rule="api_auth", subject=name) == 0
     done = "nothing: told with its diagnosis; the time is from the right password on"
@@ -368,7 +261,7 @@ def test_without_event_driven_ansible(site: Site, on_fleet: Ansible, tmp_path: P
     variables = {
         "remediate_url": airflow.url,
         "remediate_api": name,
-        "remediate_login_file": str(site.login),
+        "remediate_login_file": str(site.logins[name]),
         "remediate_folder": str(tmp_path / "journal"),
     }
     report = on_fleet.playbook("fleetops.airflow.remediate", {**variables, "remediate_report": True})
