@@ -1,13 +1,18 @@
 # Copyright: Contributors to the fleetops.airflow collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections whose answers end in time. The timeout of requests is for each part of an answer, and bounds no whole."""
+"""Connections that come about, and whose answers end, in time.
+
+The timeout of requests is for each address of a name and for each part of an answer, and bounds no whole.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import seconds_left
 
@@ -60,6 +65,54 @@ def _bounded(sock: Any) -> _BoundedSocket:
     return sock if isinstance(sock, _BoundedSocket) else _BoundedSocket(sock)
 
 
+class _Connecting(threading.Thread):
+    """Makes a connection beside who waits for it: nothing ends a name resolution that has begun."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._is_given_up = False
+        self._sock: Any = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Connect, and close what nobody waits for any more."""
+        try:
+            sock = self._connect()
+        except Exception as error:  # noqa: BLE001  # pylint: disable=broad-except  # who waits raises it
+            self._error = error
+            return
+        with self._lock:
+            self._sock = sock
+            if self._is_given_up:
+                with contextlib.suppress(OSError):
+                    sock.close()
+
+    def within(self, seconds: float) -> Any:
+        """The socket; None if there is none after so many seconds. Raises what connecting raised."""
+        self.start()
+        self.join(max(0.0, seconds))
+        with self._lock:
+            self._is_given_up = self._sock is None
+            if self._error is not None:
+                raise self._error
+            return self._sock
+
+
+def _connected(connection: Any, connect: Callable[[], Any]) -> _BoundedSocket:
+    """What ``connect`` makes, in the time that is left for all addresses of the name and its resolution."""
+    import urllib3.exceptions
+
+    left = seconds_left()
+    if left is None:
+        return _bounded(connect())
+    sock = _Connecting(connect).within(left)
+    if sock is None:
+        raise urllib3.exceptions.ConnectTimeoutError(connection, "timed out")
+    return _bounded(sock)
+
+
 def bounded_adapter() -> requests.adapters.HTTPAdapter:
     """An adapter of requests with such connections, also through a proxy."""
     import requests.adapters
@@ -70,7 +123,7 @@ def bounded_adapter() -> requests.adapters.HTTPAdapter:
         sock: Any
 
         def _new_conn(self) -> Any:
-            return _bounded(super()._new_conn())  # what a proxy says before TLS begins
+            return _connected(self, super()._new_conn)  # bounded, for what a proxy says before TLS begins
 
         def connect(self) -> None:
             super().connect()
@@ -80,7 +133,7 @@ def bounded_adapter() -> requests.adapters.HTTPAdapter:
         sock: Any
 
         def _new_conn(self) -> Any:
-            return _bounded(super()._new_conn())  # what a proxy says before TLS begins
+            return _connected(self, super()._new_conn)  # bounded, for what a proxy says before TLS begins
 
         def connect(self) -> None:
             super().connect()
