@@ -35,7 +35,18 @@ SUITE = "bookworm"
 # The last line is what a Python that was built elsewhere, and is seen through a bind mount, links to.
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "iproute2", "procps", "ca-certificates"),
-    *("libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libncursesw6", "libreadline8", "libsqlite3-0", "libssl3"),
+    *(
+        "dumb-init",
+        "tini",
+        "libbz2-1.0",
+        "libexpat1",
+        "libffi8",
+        "liblzma5",
+        "libncursesw6",
+        "libreadline8",
+        "libsqlite3-0",
+        "libssl3",
+    ),
 )
 AIRFLOW_UID = 5000
 # What would only cost time in a host that lives for minutes.

@@ -21,9 +21,10 @@ Entry = dict[str, Any]
 
 
 class Rulebook:
-    """Runs `fleetops.airflow.remediate` from the environment in ``venv``. ``folder`` takes all that is written.
+    """Runs a rulebook from the environment in ``venv``. ``folder`` takes all that is written.
 
     ``inventory`` and ``variables`` are as ansible-rulebook has them in files; ``prefix`` goes before its command.
+    ``rulebook`` is another one, a file; ``more`` are further arguments.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class Rulebook:
         inventory: Mapping[str, Any],
         variables: Mapping[str, Any],
         prefix: Sequence[str] = (),
+        rulebook: str = "fleetops.airflow.remediate",
+        more: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self.state = folder / "state"
@@ -42,7 +45,7 @@ class Rulebook:
         (folder / "ansible.cfg").touch()
         (folder / "inventory.json").write_text(json.dumps(inventory))
         (folder / "vars.json").write_text(json.dumps({"remediate_state_folder": str(self.state), **variables}))
-        self._command = [*prefix, str(venv / "bin/ansible-rulebook"), "--rulebook", "fleetops.airflow.remediate"]
+        self._command = [*prefix, str(venv / "bin/ansible-rulebook"), "--rulebook", rulebook, *more]
         self._command += ["-i", str(folder / "inventory.json"), "--vars", str(folder / "vars.json"), "-v"]
         self._environment = {
             "ANSIBLE_COLLECTIONS_PATH": str(collections),

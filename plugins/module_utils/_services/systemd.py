@@ -8,6 +8,7 @@ be restarted, or is asked for by its name.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import time
 
@@ -32,6 +33,7 @@ _OPTIONS = ("--no-pager", "--no-ask-password")
 _DOWN = ("inactive", "failed")
 # By which properties a unit names those that systemd stops with it.
 _PROPAGATE_STOP = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
+_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+$")  # all that the name of a unit may consist of
 _ABSENT = ("not-found", "masked", "error", "bad-setting")
 
 
@@ -51,6 +53,8 @@ class Systemd:
 
     def exists(self) -> bool:
         """:raises AirflowError: if there is such a unit, and it cannot be started."""
+        if not _NAME.match(self.unit):
+            return False  # systemctl would take it for a pattern, and act on every unit that fits
         state = self.show("LoadState").get("LoadState", "")
         if state in _ABSENT[1:]:
             raise AirflowError("%s cannot be used: systemd says %s." % (str(self).capitalize(), state))

@@ -45,10 +45,26 @@ WAYS = {
     "sudo": (f"/usr/bin/sudo -E -u airflow {AIRFLOW} {SERVER}", "root"),
     "runuser": (f"/sbin/runuser -u airflow -- {AIRFLOW} {SERVER}", "root"),
     "uv run": (f"{UV} run --no-project --no-cache --offline -- {AIRFLOW} {SERVER}", "airflow"),
+    "dumb-init": (f"/usr/bin/dumb-init -- {AIRFLOW} {SERVER}", "airflow"),
+    "tini": (f"/usr/bin/tini -s -- {AIRFLOW} {SERVER}", "airflow"),
+    "conda run": (f"{HOME}/conda/bin/conda run -n af {AIRFLOW} {SERVER}", "airflow"),
     "standalone": (f"{AIRFLOW} standalone --hostname 0.0.0.0 --port {PORT}", "airflow"),
 }
 
-
+# Of real ones, which take much longer to start: the command, and the user that the service names.
+REAL = {
+    "bash -c": ("/bin/bash -c 'cd /; {airflow} webserver --hostname 0.0.0.0 --port 8080; true'", "airflow"),
+    "sudo": ("/usr/bin/sudo -E -u airflow {airflow} webserver --hostname 0.0.0.0 --port 8080", "root"),
+    "uv run": (f"{UV} run --no-project --no-cache --offline -- {{airflow}} webserver --hostname 0.0.0.0", "airflow"),
+    "standalone": ("{airflow} standalone", "airflow"),
+}
+# As `conda run` of conda: it writes a script for bash, and waits for it.
+CONDA = """\
+import subprocess, sys, tempfile
+with tempfile.NamedTemporaryFile("w", suffix=".sh", delete=False) as script:
+    script.write(" ".join(sys.argv[4:]) + "\\n")
+sys.exit(subprocess.call(["/bin/bash", script.name]))
+"""
 PAGE = CHECKOUT / "docs/ways-to-start.md"
 TEXT = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
@@ -61,9 +77,23 @@ Airflow %s, which test_fake_webserver.py holds against the real one; the package
 
 For each way the task changes the auth backends without naming the service. Then the task changes them back by the
 service's name. Each time the server must be restarted, none of the old processes may be left, the API must accept or
-reject a password as airflow.cfg says, and the same task must change nothing when it runs again.
+reject a password as airflow.cfg says, and the same task must change nothing when it runs again. `conda` is a script
+that starts the same processes as the real one.
 
 | command of the service | systemd | supervisor |
+|---|---|---|
+%s
+The same with a real Airflow %s under systemd:
+
+| command of the service | |
+|---|---|
+%s
+## Name
+
+For each way the task changes the auth backends by each of the names. Each time the server must be restarted, nothing
+else may be, and the same task must change nothing when it runs again.
+
+| service | names | restarted |
 |---|---|---|
 %s
 ## Install
@@ -73,7 +103,7 @@ For each way the version must be found while the server runs and while it is sto
 | installed as | version found, change made |
 |---|---|
 %s
-Not tried: pipx, which makes a virtual environment, and a real conda.
+The folders are laid out as these tools do it; pipx and conda themselves were not run.
 """
 passed: dict[str, set[str]] = {}
 
@@ -89,7 +119,15 @@ def page() -> Iterator[None]:
             for way in WAYS
         )
         installed = "".join(f"| {way} | {_mark(way, 'installed')} |\n" for way in INSTALLED)
-        PAGE.write_text(TEXT % (releases.DEFAULT, started, installed))
+        named = "".join(
+            f"| {way} | {', '.join(f'`{name}`' for name in names)} | {_mark(way, 'named')} |\n"
+            for way, (_files, names) in NAMES.items()
+        )
+        real = "".join(
+            f"| `{command.format(airflow='airflow').replace(str(UV), 'uv')}` | {_mark(way, 'real')} |\n"
+            for way, (command, _user) in REAL.items()
+        )
+        PAGE.write_text(TEXT % (releases.DEFAULT, started, releases.DEFAULT, real, named, installed))
 
 
 def _mark(way: str, column: str) -> str:
@@ -108,6 +146,7 @@ def host() -> Iterator[AirflowHost]:
         host.write(f"{HOME}/start.sh", f"#!/bin/bash\nset -e\nexport STAGE=$1\n{AIRFLOW} {SERVER}\nexit\n", 0o755)
         wrapper = f"import subprocess, sys\nsys.exit(subprocess.call(['{AIRFLOW}', *sys.argv[1:]]))\n"
         host.write(f"{HOME}/wrap/airflow", f"#!{host.installation.python}\n{wrapper}", 0o755)
+        host.write(f"{HOME}/conda/bin/conda", f"#!{host.installation.python}\n{CONDA}", 0o755)
         host.write("/etc/systemd/system/supervisor.service", f"[Service]\nExecStart={SUPERVISORD} -n\n")
         host.run(f"chown -R airflow: {HOME}")
         yield host
@@ -137,14 +176,17 @@ def under_systemd(airflow: AirflowHost, command: str, user: str) -> None:
     airflow.run(f"systemctl reset-failed {UNIT}; systemctl start {UNIT}")
 
 
+INTERFACE = "[unix_http_server]\nfile = /run/supervisor.sock\n"
+LOCKED = INTERFACE + "username = root\npassword = s3cret;x\n"  # supervisor takes the whole
+RPC = "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
+
+
 def under_supervisor(airflow: AirflowHost, command: str, user: str, **more: str) -> None:
     given = {"HOME": str(HOME), "AIRFLOW_HOME": str(HOME), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **more}
     variables = ",".join(f'{name}="{value}"' for name, value in given.items() if value)
     airflow.write(
         "/etc/supervisord.conf",
-        "[supervisord]\n[unix_http_server]\nfile = /run/supervisor.sock\n"
-        "[supervisorctl]\nserverurl = unix:///run/supervisor.sock\n"
-        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
+        f"[supervisord]\n{INTERFACE}[supervisorctl]\nserverurl = unix:///run/supervisor.sock\n{RPC}"
         f"[program:{PROGRAM}]\ncommand = {command}\nuser = {user}\nenvironment = {variables}\n",
     )
     airflow.run("systemctl start supervisor")
@@ -195,6 +237,28 @@ def test_service_is_one_server(
         assert (again.failed, again.changed) == (False, False), again.output
         before = after
     passed.setdefault(way, set()).add(start.__name__)
+
+
+@pytest.mark.parametrize("way", REAL)
+def test_service_of_a_real_airflow_is_one_server(ansible: Ansible, airflow: AirflowHost, way: str) -> None:
+    if "AIRFLOW_WAYS" not in os.environ:
+        pytest.skip("`make test-ways` shows it")
+    command, user = REAL[way]
+    under_systemd(airflow, command.format(airflow=airflow.installation.executable), user)
+    airflow.wait_healthy(180)
+    before = of_airflow(airflow)
+    for args in ({"backends": ["basic_auth", "session"]}, {"backends": ["session"], "service": UNIT}):
+        done = ansible.module(AUTH, {"health_timeout": 180, **args})
+        assert not done.failed, done.output
+        assert (done.result["restarted"], done.result["airflow_version"]) == (True, releases.DEFAULT), done.output
+        assert "WARN" not in done.output
+        after = of_airflow(airflow)
+        assert not set(before) & set(after), shlex.join(airflow.run("ps -ef").splitlines())
+        assert airflow.status("/api/v1/dags", "admin") == (200 if "basic_auth" in args["backends"] else 403)
+        again = ansible.module(AUTH, args)
+        assert (again.failed, again.changed) == (False, False), again.output
+        before = after
+    passed.setdefault(way, set()).add("real")
 
 
 @pytest.mark.parametrize("start", [under_systemd, under_supervisor])
@@ -264,6 +328,86 @@ def test_stray_file_of_roots_is_not_that_of_a_stopped_service(
         airflow.write_environment()
 
 
+# --- names of services ------------------------------------------------------------------------
+
+ENVIRONMENT = f'HOME="{HOME}",AIRFLOW_HOME="{HOME}",AIRFLOW__CORE__LOAD_EXAMPLES="False"'
+PROGRAM_OF = f"[program:web]\ncommand = {AIRFLOW} {SERVER}\nuser = airflow\nenvironment = {ENVIRONMENT}\n"
+# Of each way to define a service: the files of supervisor or the names of units, and the names that a task may give.
+NAMES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "program of a group": (
+        {"supervisord.conf": f"{INTERFACE}{RPC}[group:airflow]\nprograms = web\n{PROGRAM_OF}"},
+        ["airflow:web", "airflow:*", "airflow"],
+    ),
+    "numprocs": (
+        {"supervisord.conf": INTERFACE + RPC + PROGRAM_OF + "numprocs = 1\nprocess_name = web_%(process_num)02d\n"},
+        ["web:web_00", "web:*", "web"],
+    ),
+    "program in an included file": (
+        {
+            "supervisord.conf": f"{INTERFACE}{RPC}[include]\nfiles = supervisor.d/*.conf\n",
+            "supervisor.d/web.conf": PROGRAM_OF,
+        },
+        ["web"],
+    ),
+    "interface in an included file, with a password": (
+        {
+            "supervisord.conf": f"[include]\nfiles = supervisor.d/*.conf\n{RPC}{PROGRAM_OF}",
+            "supervisor.d/http.conf": LOCKED,
+        },
+        ["web"],
+    ),
+    "program of two supervisords": (
+        {
+            "supervisord.conf": INTERFACE + RPC + PROGRAM_OF,
+            "other.conf": "[supervisord]\npidfile = /run/other.pid\n[unix_http_server]\nfile = /run/other.sock\n"
+            f"{RPC}[program:web]\ncommand = /bin/sleep 4711\n",
+        },
+        ["web"],
+    ),
+    "alias of a unit": ({}, ["af", "af.service", UNIT, f"{UNIT}.service"]),
+    "instance of a template": ({}, ["af@web", "af@web.service"]),
+}
+
+
+@pytest.mark.parametrize("way", NAMES)
+def test_service_is_known_by_each_of_its_names(ansible: Ansible, airflow: AirflowHost, way: str) -> None:
+    files, names = NAMES[way]
+    try:
+        if files:
+            for name, text in files.items():
+                airflow.write(f"/etc/{name}", text if "[supervisord]" in text else f"[supervisord]\n{text}")
+            airflow.run("systemctl start supervisor")
+            airflow.run(f"test ! -e /etc/other.conf || {SUPERVISORD} -c /etc/other.conf")
+        elif "template" in way:
+            airflow.run(f"cp /etc/systemd/system/{UNIT}.service /etc/systemd/system/af@.service")
+            airflow.run("systemctl daemon-reload; systemctl start af@web")
+        else:
+            airflow.run(f"ln -s {UNIT}.service /etc/systemd/system/af.service; systemctl daemon-reload")
+            airflow.run(f"systemctl start {UNIT}")
+        airflow.wait_healthy()
+        bystander = airflow.run("pgrep -f 'sleep 471[1]'", check=False)
+        assert bool(bystander) is ("two" in way)
+        for number, name in enumerate(names):
+            backends = ["session"] if number % 2 else ["basic_auth", "session"]
+            before = of_airflow(airflow)
+            done = ansible.module(AUTH, {"backends": backends, "service": name, "health_timeout": 60})
+            assert (done.failed, done.result.get("restarted")) == (False, True), done.output
+            assert "WARN" not in done.output
+            assert not set(before) & set(of_airflow(airflow))
+            assert airflow.status("/api/v1/dags", "admin") == (403 if number % 2 else 200)
+            again = ansible.module(AUTH, {"backends": backends, "service": name})
+            assert (again.failed, again.changed) == (False, False), again.output
+        assert airflow.run("pgrep -f 'sleep 471[1]'", check=False) == bystander
+        passed.setdefault(way, set()).add("named")
+    finally:
+        airflow.run(
+            "systemctl stop 'af@*' supervisor; pkill -f other.conf; pkill -f 'sleep 471[1]'; "
+            "rm -rf /etc/systemd/system/af* /etc/supervisord.conf /etc/other.conf /etc/supervisor.d; "
+            "systemctl daemon-reload",
+            check=False,
+        )
+
+
 # --- ways to install --------------------------------------------------------------------------
 
 PYTHON = "/usr/bin/python3"  # of Debian: the same version as that of the installed Airflow
@@ -295,6 +439,14 @@ INSTALLED = {
             f" ln -s $PACKAGES /srv/conda/lib/{PACKAGES}"
         ),
         "/srv/conda/bin/python3.11",
+        "",
+    ),
+    "pipx": (
+        (
+            f"{PYTHON} -m venv --without-pip {HOME}/.local/share/pipx/venvs/apache-airflow;"
+            f" ln -s $PACKAGES/* {HOME}/.local/share/pipx/venvs/apache-airflow/lib/{PACKAGES}/"
+        ),
+        f"{HOME}/.local/share/pipx/venvs/apache-airflow/bin/python",
         "",
     ),
     "metadata of another version beside it": (
