@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from typing import Callable
+from typing import Callable, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting, validate_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step
@@ -106,8 +106,10 @@ class Restart(Step):
         try:
             self._restart(self._old, [*self._servers, *self._started_since()])
             # A server that has to come back with the old file gets the time it needs: nobody gains from giving up.
-            self._await(self._old, self._timeout if self._unhealthy else max(self._timeout, _RECOVERY))
-            self._outcome = "The server runs with it again."
+            timeout = self._timeout if self._unhealthy else max(self._timeout, _RECOVERY)
+            self._await(self._old, timeout, known=self._servers)
+            survives = any(proc.is_alive(server.process) for server in self._servers)
+            self._outcome = "The server was not restarted." if survives else "The server runs with it again."
         except AirflowError:
             if not self._unhealthy:
                 raise
@@ -206,20 +208,27 @@ class Restart(Step):
                     % (address.endpoint.port, unrelated[0].pid, " ".join(unrelated[0].arguments[:2]))
                 )
 
-    def _await(self, addresses: list[Address], timeout: float) -> None:
-        """Wait for health, for so many seconds."""
+    def _await(self, addresses: list[Address], timeout: float, known: Sequence[Server] = ()) -> None:
+        """Wait for health, for so many seconds.
+
+        :param known: servers that may answer although they are older than the restart.
+        """
         try:
             for address in addresses:
-                self._await_health(address, timeout)
+                self._await_health(address, timeout, known)
             if len(self._managers) > len(addresses):
                 self._await_steadiness()
         except AirflowError as error:
             raise error.followed_by(self._log_excerpt()) from None
 
-    def _await_health(self, address: Address, timeout: float) -> None:
+    def _await_health(self, address: Address, timeout: float, known: Sequence[Server]) -> None:
         def objection() -> str | None:
             old = _older_than(address.endpoint, self._begun)
-            return "still served by pid %d, which is older than the restart" % old.pid if old else None
+            if old is None or any(
+                proc.is_alive(server.process) and proc.is_within(old.pid, server.process.pid) for server in known
+            ):
+                return None
+            return "still served by pid %d, which is older than the restart" % old.pid
 
         await_healthy(address.health_url, timeout, self._tls, objection, self._validate_running)
 

@@ -510,6 +510,7 @@ def test_restart_that_did_not_happen_at_another_address(ansible: Ansible, airflo
     done = ansible.module(AUTH, args)
     assert done.failed, done.output
     assert "which is older than the restart" in done.msg
+    assert "was rolled back. The server was not restarted." in done.msg
     assert (airflow.cfg.read_bytes(), airflow.main_pid()) == (before, pid)
 
 
