@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make targets in lanes that run beside each other, and end with what was skipped and what passed.
 
-`run_parts.py TITLE unit,lint story`: two lanes; in the first one, lint follows unit whatever unit came to. The output
-of a target is shown as a whole when it has ended, and lies in .build/log/ before.
+`run_parts.py TITLE simulation -- unit,lint story`: simulation alone, and then two lanes; in the first one, lint
+follows unit whatever unit came to. The output of a target is shown as a whole when it has ended, and lies in
+.build/log/ before.
 """
 
 from __future__ import annotations
@@ -65,22 +66,34 @@ def run_lane(parts: list[Part], printing: threading.Lock) -> None:
         part.make(printing)
 
 
-def main(title: str, *lanes: str) -> int:
-    """Return 0 when every part passed."""
-    begun = time.monotonic()
-    laid_out = [[Part(target) for target in lane.split(",")] for lane in lanes]
-    parts = [part for lane in laid_out for part in lane]
-    printing = threading.Lock()
-    threads = [threading.Thread(target=run_lane, args=(lane, printing)) for lane in laid_out]
+def run_stage(lanes: list[list[Part]], begun: float, printing: threading.Lock) -> None:
+    """Run lanes beside each other, until all have ended."""
+    threads = [threading.Thread(target=run_lane, args=(lane, printing)) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
         while thread.is_alive():
             thread.join(PROGRESS)
+            parts = [part for lane in lanes for part in lane]
             running = [part.target for part in parts if part.begun is not None and part.code is None]
             if running:
                 with printing:
                     print(f"[{time.monotonic() - begun:4.0f} s] running: {', '.join(running)}", flush=True)
+
+
+def main(title: str, *lanes: str) -> int:
+    """Return 0 when every part passed."""
+    begun = time.monotonic()
+    stages: list[list[list[Part]]] = [[]]
+    for lane in lanes:
+        if lane == "--":
+            stages.append([])
+        else:
+            stages[-1].append([Part(target) for target in lane.split(",")])
+    parts = [part for stage in stages for lane in stage for part in lane]
+    printing = threading.Lock()
+    for stage in stages:
+        run_stage(stage, begun, printing)
     skipped = dict.fromkeys(line for part in parts for line in part.skipped())
     print("\n=== what was skipped, and why", *(skipped or ["  nothing"]), sep="\n")
     print(f"\n=== {title}: {time.monotonic() - begun:.0f} s")
