@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,3 +84,26 @@ def test_gunicorn_is_the_api_server(ansible: Ansible, two: Airflow) -> None:
     name, password = two.admin
     done = ansible.module(AUTH, {**home, "auth_manager": "simple", "username": name, "password": password})
     assert not done.failed, done.output
+
+
+def test_address_by_the_names_of_airflow_2(ansible: Ansible) -> None:
+    """An upgrade leaves airflow.cfg as it was, and Airflow 3 reads the former names too."""
+
+    def upgraded(airflow: Airflow) -> None:
+        conf = airflow.supervisord_conf.read_text()
+        assert f" --port {airflow.port}" in conf
+        airflow.supervisord_conf.write_text(re.sub(rf" --(port {airflow.port}|host \S+)", "", conf))
+        text = re.sub(r"(?m)^(port|host|base_url) = .*\n", "", airflow.cfg.read_text())
+        address = f"web_server_port = {airflow.port}\nweb_server_host = 127.0.0.1\n"
+        airflow.cfg.write_text(f"{text}\n[webserver]\n{address}base_url = http://airflow.example.com/\n")
+
+    with running(VERSION, server_only=True, before_start=upgraded) as airflow:
+        home = {"airflow_home": str(airflow.home)}
+        info = ansible.module(INFO, home)
+        assert (info.result["server"]["url"], info.result["server"]["health"]) == (airflow.url, "healthy"), info.output
+        made = ansible.module(USER, {**home, "username": "deployer", "password": "pass-4711", "roles": ["user"]})
+        assert (made.result.get("created"), made.result.get("login_proved")) == (True, True), made.output
+        airflow.supervisor.stop(airflow.server_program)
+        done = ansible.module(AUTH, {**home, "service": airflow.server_program, "jwt_expiration_time": 7200})
+        assert done.result.get("restarted"), done.output
+        assert ansible.module(INFO, home).result["server"]["health"] == "healthy"

@@ -50,7 +50,7 @@ except ImportError:
     from airflow.operators.python import PythonOperator
 
 
-def load(run_id):
+def load(run_id, **_context):
     count = Path("/opt/airflow/flaky-" + run_id)
     tried = int(count.read_text()) if count.exists() else 0
     count.write_text(str(tried + 1))
@@ -60,7 +60,7 @@ def load(run_id):
 
 with DAG("flaky", start_date=datetime(2024, 1, 1, tzinfo=timezone.utc), schedule=None, tags=["rerun-safe"],
          is_paused_upon_creation=False):
-    PythonOperator(task_id="load", python_callable=load, op_args=["{{ run_id }}"])
+    PythonOperator(task_id="load", python_callable=load)
 '''
 TEXT = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
@@ -219,13 +219,14 @@ def night_of(night: Night, name: str, seed: str) -> None:
         kind = waiting.pop()
         fault = Fault(kind, name, time.time())
         night.faults.append(fault)
+        print(f"{time.strftime('%H:%M:%S')} {name}: {kind}", flush=True)
         try:
             FAULTS[kind][0](night, fault, chance)
             fault.until = time.time()
         except (AssertionError, TestbedError) as error:
             print(f"{name}, {kind}: {error}", flush=True)
             _repair(night, name)
-        print(f"{time.strftime('%H:%M:%S')} {name}: {kind}: {(fault.until or 0) - fault.at:.0f} s", flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {name}: {kind}: {time.time() - fault.at:.0f} s", flush=True)
         night.over.wait(SETTLED)
 
 
@@ -250,13 +251,15 @@ def has_dag(site: Site, name: str) -> bool:
 
 
 @contextmanager
-def threads(*functions: Callable[[], None]) -> Iterator[None]:
+def threads(over: threading.Event, *functions: Callable[[], None]) -> Iterator[None]:
+    """Run them beside the block, after which ``over`` tells them to end."""
     running = [threading.Thread(target=function) for function in functions]
     for thread in running:
         thread.start()
     try:
         yield
     finally:
+        over.set()
         for thread in running:
             thread.join()
 
@@ -292,9 +295,8 @@ def test_night(site: Site) -> None:
     runs_before = {name: runs_of(site, name) for name in MEMBERS}
     begun = time.time()
     on_each = [partial(night_of, night, name, f"{SEED} {name}") for name in MEMBERS]
-    with threads(*on_each, partial(kill_the_rulebook, night, f"{SEED} kills")):
+    with threads(night.over, *on_each, partial(kill_the_rulebook, night, f"{SEED} kills")):
         time.sleep(MINUTES * 60)
-        night.over.set()
     time.sleep(SETTLED)
     entries = [entry for entry in site.rulebook.entries() if when(entry) >= begun]
     write_page(night, entries)
