@@ -18,6 +18,7 @@ from testbed.watched_site import VENV, reason_to_skip
 SHIPPED = CHECKOUT / "extensions/eda/rulebooks/remediate.yml"
 SOURCE = "      fleetops.airflow.airflow_events:\n"
 TOO_LONG = 120  # seconds
+FLUSH = 1.2  # seconds after which the engine's H2 has its last commits on disk
 
 
 @contextmanager
@@ -60,6 +61,7 @@ def kill_when_the_event_is_handed_over(rulebook: Rulebook) -> None:
         assert time.monotonic() < deadline, rulebook.log.read_text()[-4000:]
         seen = seen or bool(outbox(rulebook))
         time.sleep(0.001)
+    time.sleep(FLUSH)
     rulebook.kill()
 
 
