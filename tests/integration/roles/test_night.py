@@ -176,7 +176,7 @@ def password(night: Night, fault: Fault, random: random.Random) -> None:
 
 def broken_file(night: Night, fault: Fault, random: random.Random) -> None:
     airflow = night.site.airflow(fault.name)
-    airflow.write(f"{HOME}/dags/night.py", "from nowhere import nothing\n")
+    airflow.write(f"{HOME}/dags/night.py", "# an airflow DAG\nfrom nowhere import nothing\n")
     try:
         night.wait_for(fault.at, subject=f"{fault.name} import_error")
         time.sleep(random.uniform(0, 10))
