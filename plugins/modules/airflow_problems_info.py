@@ -106,8 +106,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     name = options["name"] or options["url"].rstrip("/")
     watcher = Watcher(name, lambda: options, known, limits, options["dag_ids"] or [])
     problems = watcher.step()
-    while watcher.is_waiting:
-        time.sleep(watcher.pause)
+    while watcher.is_waiting or watcher.has_more:
+        if not watcher.has_more:
+            time.sleep(watcher.pause)
         problems = watcher.step()
     over = {one["id"] for one in problems if one["recovered"]}
     return {

@@ -90,18 +90,20 @@ def _listed(api: Api, asked: Question, seen: Inspection) -> Inspection:
         if since is None:
             seen = seen._replace(newest=_newest_end(api, asked))
             since = parsed_date(seen.newest) - MARGIN if seen.newest else None
-        failed = _ended(api, asked, ["failed"], since)
+        failed, more_failed = _ended(api, asked, ["failed"], since)
         succeeded: list[Run] = []
+        more_succeeded = None
         if asked.failures:
             of_them = asked._replace(dag_ids=sorted({dag_id for dag_id, _run in asked.failures}))
-            succeeded = _ended(api, of_them, ["success"], asked.since_success or since)
+            succeeded, more_succeeded = _ended(api, of_them, ["success"], asked.since_success or since)
         active = _active(api, asked)
     except CallFailed as failure:
         if failure.status != 400:  # before 2.3 it does not list by state
             raise
         return seen._replace(import_errors=_import_errors(api))
     missing = _missing_dags(api, asked) if asked.dag_ids else None
-    seen = seen._replace(failed=failed, succeeded=succeeded, active=active)
+    seen = seen._replace(failed=failed, more_failed=more_failed, succeeded=succeeded, more_succeeded=more_succeeded)
+    seen = seen._replace(active=active)
     return seen._replace(import_errors=_import_errors(api), missing_dags=missing)
 
 
@@ -124,8 +126,8 @@ def _missing_dags(api: Api, asked: Question) -> list[str]:
     return missing
 
 
-def _ended(api: Api, asked: Question, states: Sequence[str], since: datetime | None) -> list[Run]:
-    """The runs that ended since then, the oldest end first. Where there are many, the next look has the rest."""
+def _ended(api: Api, asked: Question, states: Sequence[str], since: datetime | None) -> tuple[list[Run], str | None]:
+    """The runs that ended since then, the oldest end first, and the end from which on there are more."""
     found: dict[tuple[str, str | None], Run] = {}
     begin, offset = since.isoformat() if since else None, 0
     while True:
@@ -134,8 +136,10 @@ def _ended(api: Api, asked: Question, states: Sequence[str], since: datetime | N
         )
         found.update({(run.dag_id, run.run_id): run for run in runs})
         last = runs[-1].end_date if runs else None
-        if last is None or offset + len(runs) >= total or len(found) >= MOST_ENDED:
-            return list(found.values())
+        if last is None or offset + len(runs) >= total:
+            return list(found.values()), None
+        if len(found) >= MOST_ENDED and last != begin:  # else the next look would stop at the same place
+            return list(found.values()), last
         begin, offset = (last, 0) if last != begin else (begin, offset + len(runs))
 
 

@@ -66,6 +66,8 @@ class Inspection(NamedTuple):
     newest: str | None = None  # in the first look, when the run that ended last has ended
     failed: Sequence[Run] | None = None
     succeeded: Sequence[Run] = ()  # of the DAGs with a failure
+    more_failed: str | None = None  # the end from which on there are more, None if these are all
+    more_succeeded: str | None = None
     active: Listed | None = None  # runs
     import_errors: Listed | None = None  # pairs of a file and the error
     missing_dags: Sequence[str] | None = None  # of those that are named
@@ -86,14 +88,24 @@ class Watch:
     @property
     def since(self) -> datetime | None:
         """From when on ends of runs are asked for. None before the first look."""
-        since = self.state.get("since")
-        return parsed_date(since) - MARGIN if since else None
+        return self._from("since", "more_failed")
 
     @property
     def since_success(self) -> datetime | None:
         """The same for successes of the DAGs with a failure."""
-        since = self.state.get("since_success") or self.state.get("since")
+        return self._from("since_success", "more_succeeded") or self.since
+
+    def _from(self, name: str, more: str) -> datetime | None:
+        """From the latest end that is known, and what may be written down late; or where the look before stopped."""
+        if self.state.get(more):
+            return parsed_date(self.state[more])
+        since = self.state.get(name)
         return parsed_date(since) - MARGIN if since else None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there was more than one look lists. The next one goes on there."""
+        return bool(self.state.get("more_failed") or self.state.get("more_succeeded"))
 
     @property
     def failures(self) -> list[tuple[str, str]]:
@@ -138,7 +150,7 @@ class Watch:
 
     def pause(self) -> float:
         """The seconds until the next look."""
-        soon = self._refusal or self.is_waiting or "api_unreachable" in self._open
+        soon = self._refusal or self.is_waiting or self.has_more or "api_unreachable" in self._open
         return min(self._limits.interval, _SOON) if soon else self._limits.interval
 
     def take(self, seen: Inspection, login: str = "") -> list[dict[str, Any]]:
@@ -191,6 +203,8 @@ class Watch:
         if "since" not in self.state:
             self.state["since"] = seen.newest or _NEVER.isoformat()
             self._reported.update({_failure(run): run.end_date for run in seen.failed if run.end_date})
+            if seen.more_failed:  # these have failed before the first look too
+                self.state["settled"] = (parsed_date(self.state["since"]) + timedelta(microseconds=1)).isoformat()
         begin = parsed_date(self.state.setdefault("begin", (parsed_date(self.state["since"]) - MARGIN).isoformat()))
         settled = parsed_date(self.state.get("settled") or _NEVER.isoformat())
         for run in seen.failed:
@@ -205,7 +219,8 @@ class Watch:
             self._is_so(events, seen, "run_failed", 0.0, name, since=run.end_date, **_of(run))
         for run in seen.succeeded:
             self._is_over(events, seen, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
-        if len(seen.failed) < MOST_ENDED:
+        self.state.update(more_failed=seen.more_failed, more_succeeded=seen.more_succeeded)
+        if seen.more_failed is None:
             self.state.pop("settled", None)
         self._advance("since", seen.failed, seen.server_time)
         self._advance("since_success", seen.succeeded, seen.server_time)

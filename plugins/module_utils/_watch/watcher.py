@@ -70,6 +70,11 @@ class Watcher:
         """Whether something is wrong that may not last, and is not told yet."""
         return self._watch.is_waiting
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there was more than one look lists: the next step goes on there."""
+        return self._watch.has_more
+
     def left_over(self) -> list[dict[str, Any]]:
         """What was to be told before the last end of this process, and may not have been."""
         return list(self._cursor.outbox)

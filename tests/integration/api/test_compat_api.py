@@ -20,7 +20,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -514,6 +516,54 @@ def test_simulated_airflow_answers_as_the_real_one(case: Case) -> None:
         if real.status == 200:
             of_others = {"execution_date", "logical_date", "note"}  # which not every version has
             assert set(told.document or {}) <= set(real.document or {}) | of_others, what
+
+
+MANY = 10000
+AT_ONCE = 250  # that ended at one and the same time: more than a page
+
+
+def add_failed_runs(case: Case) -> set[str]:
+    """MANY copies of a failed run, written into Airflow's database."""
+    date = "logical_date" if case.generation == "3" else "execution_date"
+    with contextlib.closing(sqlite3.connect(case.airflow.home / "airflow.db", timeout=60)) as database:
+        columns = [str(row[1]) for row in database.execute("PRAGMA table_info(dag_run)") if row[1] != "id"]
+        failed = "dag_id = 'fails' AND state = 'failed' AND end_date IS NOT NULL"
+        row = database.execute(f"SELECT {', '.join(columns)} FROM dag_run WHERE {failed} LIMIT 1").fetchone()
+        now = datetime.now(UTC)
+        rows = []
+        for number in range(MANY):
+            end = now - timedelta(seconds=60 + number // AT_ONCE)
+            days = now - timedelta(days=1000, seconds=number)
+            own = {"run_id": f"copy-{number}", date: f"{days:%F %T}.000000", "end_date": f"{end:%F %T}.000000"}
+            rows.append([own.get(name, value) for name, value in zip(columns, row, strict=True)])
+        places = ", ".join("?" * len(columns))
+        database.executemany(f"INSERT INTO dag_run ({', '.join(columns)}) VALUES ({places})", rows)
+        database.commit()
+    return {f"copy-{number}" for number in range(MANY)}
+
+
+def test_ten_thousand_failed_runs(case: Case) -> None:
+    if case.minor < (2, 3):
+        pytest.skip("before 2.3 the API cannot be asked for failed runs")
+    copies = add_failed_runs(case)
+    before = requests_of(case)
+    begin = time.monotonic()
+    found = case.one(module="airflow_problems_info", failed_within=3600.0)
+    seconds, requests = time.monotonic() - begin, requests_of(case) - before
+    runs = Counter(problem["run_id"] for problem in found["problems"] if problem["type"] == "run_failed")
+    print(f"{case.airflow.version}: {MANY} failed runs in {seconds:.0f} s and {requests} requests")
+    assert copies <= set(runs), (len(runs), found.get("msg"))
+    assert set(runs.values()) == {1}
+    assert requests <= 20 + (MANY + 100) / 100
+    with contextlib.closing(sqlite3.connect(case.airflow.home / "airflow.db", timeout=60)) as database:
+        database.execute("DELETE FROM dag_run WHERE run_id LIKE 'copy-%'")
+        database.commit()
+
+
+def requests_of(case: Case) -> int:
+    """How many requests of the API the server has logged."""
+    log = (case.airflow.home / f"{case.airflow.server_program}.log").read_text(errors="replace")
+    return len(re.findall(r'"?(?:GET|POST|PATCH) /(?:api/v\d|auth/token)', log))
 
 
 def test_another_generation_than_the_servers(case: Case) -> None:

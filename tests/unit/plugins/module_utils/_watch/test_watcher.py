@@ -28,6 +28,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     RetryPolicy,
     TransportError,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch import inspection
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
@@ -516,6 +517,24 @@ class TestFailures:
         day = quiet_day()
         day.attempts = [Attempt("load", f"r {number}", 5, 10, 100, "failed") for number in range(250)]
         assert len(list(Site(tmp_path, day).until(200))) == 250
+
+    @pytest.mark.parametrize("at_once", [1, 30, 700])
+    def test_more_than_one_look_lists(self, tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All within the time for which ends are asked for again."""
+        monkeypatch.setattr(inspection, "MOST_ENDED", 300)
+        day = quiet_day()
+        ends = [100 + number // at_once / 100 for number in range(1500)]
+        day.attempts = [Attempt("load", f"r {number}", 5, 10, end, "failed") for number, end in enumerate(ends)]
+        events = [event["run_id"] for event in Site(tmp_path, day).until(900) if event["type"] == "run_failed"]
+        assert len(set(events)) == len(events) == 1500
+
+    def test_more_than_one_look_lists_of_the_past(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(inspection, "MOST_ENDED", 300)
+        day = quiet_day()
+        ends = [-100 + number / 100 for number in range(1500)]
+        day.attempts = [Attempt("load", f"r {number}", -300, -200, end, "failed") for number, end in enumerate(ends)]
+        day.attempts.append(Attempt("load", "new", 5, 10, 200, "failed"))
+        assert [event["run_id"] for event in Site(tmp_path, day).until(900)] == ["new"]
 
     def test_many_at_many_times(self, tmp_path: Path) -> None:
         day = quiet_day(outages=[Span("", 50, 1000)])
