@@ -554,7 +554,8 @@ def test_ten_thousand_failed_runs(case: Case) -> None:
     print(f"{case.airflow.version}: {MANY} failed runs in {seconds:.0f} s and {requests} requests")
     assert copies <= set(runs), (len(runs), found.get("msg"))
     assert set(runs.values()) == {1}
-    assert requests <= 20 + (MANY + 100) / 100
+    if case.generation == "2":  # 3.x does not log them by default
+        assert MANY / 100 <= requests <= 20 + 1.5 * MANY / 100  # pages overlap where many runs have ended at once
     with contextlib.closing(sqlite3.connect(case.airflow.home / "airflow.db", timeout=60)) as database:
         database.execute("DELETE FROM dag_run WHERE run_id LIKE 'copy-%'")
         database.commit()
