@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
+import time
 from typing import Any
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _FORMAT = 1
+_HANDLED = ".handled"
+_OLD = 7 * 86400  # seconds
 
 
 def file_name(name: str) -> str:
@@ -23,6 +27,11 @@ def file_name(name: str) -> str:
     if plain == name and not name.startswith("."):
         return plain
     return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def handled_name(event_id: str) -> str:
+    """The name of the file by which who acts on events says that one has been acted on."""
+    return hashlib.sha256(event_id.encode()).hexdigest()[:32] + _HANDLED
 
 
 class Memory:
@@ -37,6 +46,10 @@ class Memory:
 
     def woken(self) -> bool:
         """Nobody does that."""
+        return False
+
+    def is_handled(self, event_id: str) -> bool:  # noqa: ARG002  (as Cursor has it)
+        """Nobody says so."""
         return False
 
 
@@ -65,6 +78,7 @@ class Cursor(Memory):
             os.close(self._lock)
             raise AirflowError(f"{self.path} is in use: another process watches {name!r} already.") from None
         self.state, self.outbox = self._read()
+        self._remove_old(folder)
 
     def close(self) -> None:
         """Let others use it."""
@@ -95,6 +109,23 @@ class Cursor(Memory):
         except FileNotFoundError:
             return False
         return True
+
+    def is_handled(self, event_id: str) -> bool:
+        """Whether who acts on events has made the file for this one, which is then taken away."""
+        try:
+            os.unlink(os.path.join(os.path.dirname(self.path), handled_name(event_id)))
+        except FileNotFoundError:
+            return False
+        return True
+
+    @staticmethod
+    def _remove_old(folder: str) -> None:
+        """What was said of events that nobody waits for."""
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                if name.endswith(_HANDLED) and os.stat(path).st_mtime < time.time() - _OLD:
+                    os.unlink(path)
 
     def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         try:

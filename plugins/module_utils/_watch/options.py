@@ -27,7 +27,7 @@ _LIMITS = {
     "unhealthy_after": "unhealthy",
 }
 _IN_LOGIN_FILE = ("username", "password", "token")
-_OF_ALL = ("apis", "dag_ids", "state_folder", "feedback", *_LIMITS)
+_OF_ALL = ("apis", "dag_ids", "state_folder", "feedback", "until_handled", *_LIMITS)
 _OF_ONE = ("name", "login_file", "dag_ids", "api_url", *API_ARGUMENTS)
 
 
@@ -70,6 +70,11 @@ def state_folder(args: Mapping[str, Any], environment: Mapping[str, str] | None 
     environment = os.environ if environment is None else environment
     base = environment.get("XDG_STATE_HOME") or "~/.local/state"
     return os.path.expanduser(str(args.get("state_folder") or os.path.join(base, "fleetops.airflow")))
+
+
+def until_handled(args: Mapping[str, Any]) -> bool:
+    """Whether events stay until somebody has acted on them."""
+    return _truth("until_handled", args.get("until_handled", False))
 
 
 def _one(api: Mapping[str, Any], args: Mapping[str, Any], environment: Mapping[str, str]) -> Watched:

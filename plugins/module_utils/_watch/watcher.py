@@ -23,16 +23,23 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection
     inspect,
     trouble,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Inspection, Limits, Watch, harmless
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import (
+    MOST_OPEN,
+    Inspection,
+    Limits,
+    Watch,
+    harmless,
+)
 
 _LOGIN = ("username", "password", "token", "kerberos", "kerberos_hostname", "headers", "client_cert")
+_UNHANDLED = 86400.0  # seconds after which an event that nobody has acted on is not sent again
 
 
 class Watcher:
     """One Airflow, whose ``options`` are those of a module (API_ARGUMENTS), asked for anew with each look.
 
     ``step`` looks once. What it returns counts as told once ``handed_over`` is called; until then it comes again after
-    a crash, with the same id.
+    a crash, with the same id. With ``until_handled`` it does so until somebody has acted on it (Cursor.is_handled).
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class Watcher:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         connect: Callable[[Mapping[str, Any]], Api] = connect,
+        until_handled: bool = False,
     ) -> None:
         self.name = name
         self._options = options
@@ -58,6 +66,7 @@ class Watcher:
         self._api: Api | None = None
         self._asked: dict[str, Any] = {}
         self._login = ""
+        self._until_handled = until_handled
         self._watch = Watch(name, str(options()["url"]).rstrip("/"), limits or Limits(), cursor.state)
 
     @property
@@ -77,7 +86,26 @@ class Watcher:
 
     def left_over(self) -> list[dict[str, Any]]:
         """What was to be told before the last end of this process, and may not have been."""
+        self._forget_handled()
+        again = [one["event"] for one in self._unhandled]
+        self._cursor.outbox[:0] = [event for event in again if event not in self._cursor.outbox]
+        self._unhandled.clear()
+        self._cursor.save()
         return list(self._cursor.outbox)
+
+    @property
+    def _unhandled(self) -> list[dict[str, Any]]:
+        """The events that were handed over, with when that was."""
+        found: list[dict[str, Any]] = self._cursor.state.setdefault("unhandled", [])
+        return found
+
+    def _forget_handled(self) -> None:
+        now = self._clock()
+        self._unhandled[:] = [
+            one
+            for one in self._unhandled[-MOST_OPEN:]
+            if abs(now - one["at"]) < _UNHANDLED and not self._cursor.is_handled(one["event"]["id"])
+        ]
 
     def step(self) -> list[dict[str, Any]]:
         """Look once, and return all that is not handed over yet.
@@ -99,16 +127,19 @@ class Watcher:
         for event in events:
             self._add_dag(event, dags)
         self._cursor.outbox += events
+        self._forget_handled()
         self._cursor.save()
         return list(self._cursor.outbox)
 
     def handed_over(self, event: dict[str, Any] | None = None) -> None:
         """This event has got to whom it is for, or all that was returned."""
-        if self._cursor.outbox:
-            if event is None:
-                self._cursor.outbox.clear()
-            elif event in self._cursor.outbox:
-                self._cursor.outbox.remove(event)
+        outbox = self._cursor.outbox
+        gone = list(outbox) if event is None else [one for one in outbox if one == event]
+        if gone:
+            outbox[:] = [one for one in outbox if one not in gone]
+            if self._until_handled:
+                now = self._clock()
+                self._unhandled.extend({"at": now, "event": one} for one in gone)
             self._cursor.save()
 
     def _take_options(self) -> None:

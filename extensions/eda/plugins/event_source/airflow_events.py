@@ -66,6 +66,14 @@ options:
         acted on when it crashes is then lost.
     type: bool
     default: false
+  until_handled:
+    description:
+      - Keep each event until it has been acted on, and send it again when the rulebook is started and it has not been.
+      - The role C(fleetops.airflow.remediate) says so by a file in O(state_folder), so that must be its
+        C(remediate_state_folder) too, and every event must have a rule with that role, as in the rulebook
+        C(fleetops.airflow.remediate). What nobody has acted on within a day is dropped.
+    type: bool
+    default: false
   state_folder:
     description:
       - A folder for what is known from one look to the next. Only one process may use it at a time.
@@ -112,7 +120,12 @@ _find_collection()
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.options import limits, state_folder, watched
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.options import (
+    limits,
+    state_folder,
+    until_handled,
+    watched,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
 _LOG = logging.getLogger("fleetops.airflow.airflow_events")
@@ -133,7 +146,11 @@ async def main(queue: asyncio.Queue[dict[str, Any]], args: dict[str, Any]) -> No
         engine = Engine(queue, args.get("eda_feedback_queue"))
         for api in apis:
             cursors.append(Cursor(state_folder(args), api.name))
-            watchers.append(Watcher(api.name, api.options, cursors[-1], limits(args), api.dag_ids))
+            watchers.append(
+                Watcher(
+                    api.name, api.options, cursors[-1], limits(args), api.dag_ids, until_handled=until_handled(args)
+                )
+            )
         await asyncio.gather(*(_watch(engine, watcher, pool) for watcher in watchers))
     finally:
         pool.shutdown(wait=False)

@@ -29,7 +29,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     TransportError,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import inspection
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor, handled_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
@@ -221,13 +221,14 @@ def as_answer(status: int, document: Any, kind: str = "json", **headers: str) ->
 class Site:
     """The stub, and a watcher that may be started anew from what it has on disk."""
 
-    def __init__(self, folder: Path, day: Day, limits: Limits = LIMITS) -> None:
+    def __init__(self, folder: Path, day: Day, limits: Limits = LIMITS, until_handled: bool = False) -> None:
         self.clock = [BEGIN]
         self.ahead = 0.0  # of the clock of this host; that of the server is its own
         self._limits = limits
         self.stub = Stub(day, self.clock)
         self.options: dict[str, Any] = dict(OPTIONS)
         self._folder = str(folder)
+        self._until_handled = until_handled
         self._start()
 
     def _start(self) -> None:
@@ -242,6 +243,7 @@ class Site:
             connect=lambda _options: Api(
                 self.stub, Logins(NoLogin(), NoLogin(), "watcher"), retry_policy=lambda: RetryPolicy(0)
             ),
+            until_handled=self._until_handled,
         )
 
     def restart(self) -> list[dict[str, Any]]:
@@ -384,6 +386,42 @@ def test_each_dag_is_asked_for_once_in_a_look(tmp_path: Path) -> None:
     site.clock[0] = BEGIN + 60
     assert len(site.step()) == 40
     assert site.stub.sent["GET"] - before < 6
+
+
+class TestUntilHandled:
+    """Events that the engine takes, and that may be lost with it."""
+
+    def site(self, tmp_path: Path) -> Site:
+        day = quiet_day()
+        day.attempts = [Attempt("load", f"r {number}", 5, 10, 100, "failed") for number in range(3)]
+        return Site(tmp_path, day, until_handled=True)
+
+    def test_what_nobody_has_acted_on_comes_again(self, tmp_path: Path) -> None:
+        site = self.site(tmp_path)
+        told = {event["run_id"]: event for event in site.until(200)}
+        assert sorted(told) == ["r 0", "r 1", "r 2"]
+        handled = tmp_path / handled_name(told["r 1"]["id"])
+        handled.touch()
+        for _crash in range(2):
+            assert site.restart() == [told["r 0"], told["r 2"]]
+            assert not handled.exists()
+        for name in ("r 0", "r 2"):
+            (tmp_path / handled_name(told[name]["id"])).touch()
+        assert site.restart() == []
+
+    def test_not_after_a_day(self, tmp_path: Path) -> None:
+        site = self.site(tmp_path)
+        assert len(list(site.until(200))) == 3
+        site.clock[0] += DAY
+        assert site.restart() == []
+
+    def test_what_nobody_waits_for_is_removed(self, tmp_path: Path) -> None:
+        old, new = tmp_path / handled_name("old"), tmp_path / handled_name("new")
+        for path in (old, new):
+            path.touch()
+        os.utime(old, (0, 0))
+        self.site(tmp_path)
+        assert [path.exists() for path in (old, new)] == [False, True]
 
 
 def test_memory_stays_as_it_is(tmp_path: Path) -> None:

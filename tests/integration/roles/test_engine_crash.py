@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An engine that keeps its events on disk: what it has taken and not acted on when it is killed is acted on later."""
+"""What an engine has taken and not acted on when it is killed is acted on when it is started again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from testbed.running import CHECKOUT
 from testbed.watched_site import VENV, reason_to_skip
 
 SHIPPED = CHECKOUT / "extensions/eda/rulebooks/remediate.yml"
+UNTIL_HANDLED = "until_handled: true"
 SOURCE = "      fleetops.airflow.airflow_events:\n"
 TOO_LONG = 120  # seconds
 FLUSH = 1.2  # seconds after which the engine's H2 has its last commits on disk
@@ -23,14 +24,18 @@ FLUSH = 1.2  # seconds after which the engine's H2 has its last commits on disk
 
 @contextmanager
 def watching(folder: Path, feedback: bool) -> Iterator[Rulebook]:
-    """The shipped rulebook, with feedback or without, on an API where nobody answers."""
+    """The shipped rulebook on an API where nobody answers; with ``feedback``, and an engine that keeps its events on
+    disk, in place of the role that says what it has acted on.
+    """
     why_not = reason_to_skip()
     if why_not:
         pytest.skip(why_not)
     text = SHIPPED.read_text()
-    assert text.count(SOURCE) == 1
+    assert (text.count(SOURCE), text.count(UNTIL_HANDLED)) == (1, 1)
+    if feedback:
+        text = text.replace(SOURCE, f"{SOURCE}        feedback: true\n").replace(UNTIL_HANDLED, "until_handled: false")
     copy = folder / "remediate.yml"
-    copy.write_text(text.replace(SOURCE, f"{SOURCE}        feedback: true\n") if feedback else text)
+    copy.write_text(text)
     local = {"ansible_connection": "local", "ansible_python_interpreter": str(VENV / "bin/python")}
     variables = {
         "drools_db_file_path": str(folder / "engine"),
@@ -38,7 +43,7 @@ def watching(folder: Path, feedback: bool) -> Iterator[Rulebook]:
         "remediate_watch": {"interval": 1, "unreachable_after": 0},
     }
     inventory = {"all": {"hosts": {"localhost": local}}}
-    more = ("--persistence-id", "b2c1c8e6-3a7c-4a40-9d65-5f2f9f2d5a11")
+    more = ("--persistence-id", "b2c1c8e6-3a7c-4a40-9d65-5f2f9f2d5a11") if feedback else ()
     rulebook = Rulebook(VENV, folder, CHECKOUT / ".build/collections", inventory, variables, (), str(copy), more)
     rulebook.start()
     try:
@@ -54,22 +59,35 @@ def outbox(rulebook: Rulebook) -> list[dict[str, object]] | None:
     return kept
 
 
-def kill_when_the_event_is_handed_over(rulebook: Rulebook) -> None:
+def unhandled(rulebook: Rulebook) -> list[dict[str, object]]:
+    """The events that were handed over and not acted on yet."""
+    kept: list[dict[str, object]] = json.loads((rulebook.state / "nobody.json").read_text())["state"]["unhandled"]
+    return kept
+
+
+def kill_when_the_event_is_handed_over(rulebook: Rulebook, after: float) -> None:
     deadline = time.monotonic() + TOO_LONG
     seen = False
     while not (seen and outbox(rulebook) == []):
         assert time.monotonic() < deadline, rulebook.log.read_text()[-4000:]
         seen = seen or bool(outbox(rulebook))
         time.sleep(0.001)
-    time.sleep(FLUSH)
+    time.sleep(after)
     rulebook.kill()
 
 
-def test_event_that_the_engine_keeps_is_acted_on_after_a_crash(tmp_path: Path) -> None:
-    with watching(tmp_path, feedback=True) as rulebook:
-        kill_when_the_event_is_handed_over(rulebook)
+@pytest.mark.parametrize("feedback", [True, False], ids=["kept by the engine", "kept by the source"])
+def test_event_is_acted_on_after_a_crash(tmp_path: Path, feedback: bool) -> None:
+    with watching(tmp_path, feedback) as rulebook:
+        kill_when_the_event_is_handed_over(rulebook, FLUSH if feedback else 0)
         assert rulebook.entries() == []
         rulebook.start()
         entry = rulebook.wait_for(lambda entry: entry["rule"] == "report", 0, TOO_LONG)
         assert "nobody api_unreachable" in entry["subject"] + str(entry["why"])
         assert outbox(rulebook) == []
+        if not feedback:
+            deadline = time.monotonic() + TOO_LONG
+            while unhandled(rulebook):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        assert len(rulebook.entries()) == 1
