@@ -33,7 +33,7 @@ _OPTIONS = ("--no-pager", "--no-ask-password")
 _DOWN = ("inactive", "failed")
 # By which properties a unit names those that systemd stops with it.
 _PROPAGATE_STOP = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
-_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+$")  # all that the name of a unit may consist of
+_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+\Z")  # all that the name of a unit may consist of
 _ABSENT = ("not-found", "masked", "error", "bad-setting")
 
 
@@ -53,12 +53,10 @@ class Systemd:
 
     def exists(self) -> bool:
         """:raises AirflowError: if there is such a unit, and it cannot be started."""
-        if not _NAME.match(self.unit):
-            return False  # systemctl would take it for a pattern, and act on every unit that fits
         state = self.show("LoadState").get("LoadState", "")
         if state in _ABSENT[1:]:
             raise AirflowError("%s cannot be used: systemd says %s." % (str(self).capitalize(), state))
-        return state not in _ABSENT
+        return state not in ("", *_ABSENT)
 
     def own_name(self) -> str | None:
         """The unit's name if this is an alias of it. None if it is not, or there is no such unit."""
@@ -146,7 +144,11 @@ class Systemd:
             return ""
 
     def show(self, *properties: str) -> dict[str, str]:
-        """Properties of the unit as ``systemctl show`` prints them; a repeated one has a line for each."""
+        """Properties of the unit as ``systemctl show`` prints them; a repeated one has a line for each. None of a name
+        that no unit can have: systemctl would take it for a pattern, and mean every unit that fits.
+        """
+        if not _NAME.match(self.unit):
+            return {}
         options = [word for name in properties for word in ("--property", name)]
         done = self._systemctl("show", _TIMEOUT, *options)
         found: dict[str, str] = {}

@@ -67,6 +67,7 @@ class Watcher:
         self._asked: dict[str, Any] = {}
         self._login = ""
         self._until_handled = until_handled
+        self._has_more = False
         self._watch = Watch(name, str(options()["url"]).rstrip("/"), limits or Limits(), cursor.state)
 
     @property
@@ -81,8 +82,8 @@ class Watcher:
 
     @property
     def has_more(self) -> bool:
-        """Whether there was more than one look lists: the next step goes on there."""
-        return self._watch.has_more
+        """Whether the last look has listed all that one look lists, and there was more: the next step goes on there."""
+        return self._has_more
 
     def left_over(self) -> list[dict[str, Any]]:
         """What was to be told before the last end of this process, and may not have been."""
@@ -120,6 +121,7 @@ class Watcher:
         seen = self._inspect()
         seen = seen._replace(passed=0.0 if self._last is None else begin - self._last)
         self._last = begin
+        self._has_more = bool(seen.more_failed or seen.more_succeeded)
         events = self._watch.take(seen, self._login)
         if seen.missing_dags is not None:
             self._unsure = list(seen.missing_dags)
@@ -134,9 +136,9 @@ class Watcher:
     def handed_over(self, event: dict[str, Any] | None = None) -> None:
         """This event has got to whom it is for, or all that was returned."""
         outbox = self._cursor.outbox
-        gone = list(outbox) if event is None else [one for one in outbox if one == event]
+        gone = [one for one in outbox if event is None or one == event]
         if gone:
-            outbox[:] = [one for one in outbox if one not in gone]
+            outbox[:] = [] if event is None else [one for one in outbox if one != event]
             if self._until_handled:
                 now = self._clock()
                 self._unhandled.extend({"at": now, "event": one} for one in gone)

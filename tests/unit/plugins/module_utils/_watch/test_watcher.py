@@ -566,6 +566,20 @@ class TestFailures:
         events = [event["run_id"] for event in Site(tmp_path, day).until(900) if event["type"] == "run_failed"]
         assert len(set(events)) == len(events) == 1500
 
+    def test_look_that_fails_has_no_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else who looks until there is no more would never end."""
+        monkeypatch.setattr(inspection, "MOST_ENDED", 300)
+        day = quiet_day(outages=[Span("", 130, 200)])
+        ends = [100 + number / 100 for number in range(1000)]
+        day.attempts = [Attempt("load", f"r {number}", 5, 10, end, "failed") for number, end in enumerate(ends)]
+        site = Site(tmp_path, day)
+        first = len(list(site.until(105)))
+        assert (first < 1000, site.watcher.has_more) == (True, True)
+        site.clock[0] = BEGIN + 150
+        site.step()
+        assert not site.watcher.has_more
+        assert len([event for event in site.until(900) if event["type"] == "run_failed"]) == 1000 - first
+
     def test_more_than_one_look_lists_of_the_past(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(inspection, "MOST_ENDED", 300)
         day = quiet_day()
