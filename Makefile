@@ -146,7 +146,7 @@ test-matrix: venv ## the modules on every Airflow release; writes the tables of 
 	$(BIN)/python tests/tools/matrix.py
 	AIRFLOW_ACCESS=all $(BIN)/python -m pytest --verbose tests/integration/host/test_anonymous_access.py
 
-test-ways: venv system-deps ## install and start Airflow in every way; writes the tables of docs/ways-to-start.md (7 minutes)
+test-ways: venv system-deps ## install and start Airflow in every way; writes the tables of docs/ways-to-start.md (15 minutes)
 	AIRFLOW_WAYS=write $(BIN)/python -m pytest --verbose tests/integration/host/test_ways_to_start.py
 
 FLEET_TESTS := tests/integration/roles/test_fleet.py tests/integration/roles/test_fleet_users.py

@@ -70,8 +70,9 @@ TEXT = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
 # Ways to install and start Airflow
 
-Written by `make test-ways`, on a host with systemd and supervisord. The server is a stand-in for `airflow webserver` of
-Airflow %s, which test_fake_webserver.py holds against the real one; the package is the real one.
+Written by `make test-ways`, on a host with systemd and supervisord. Where nothing else is said, the server is a stand-in
+for `airflow webserver` of Airflow %s, which test_fake_webserver.py holds against the real one. The package is the real
+one.
 
 ## Start
 
@@ -166,6 +167,7 @@ def airflow(host: AirflowHost) -> Iterator[AirflowHost]:
     """Afterwards the API takes no passwords again, and nothing of Airflow runs."""
     pristine = host.cfg.read_bytes()
     yield host
+    host.write_environment()
     host.run(f"systemctl stop {UNIT} supervisor; pkill -KILL --uid airflow; rm -f {HOME}/*.pid", check=False)
     host.cfg.write_bytes(pristine)
     host.drop_in(None)
@@ -244,6 +246,8 @@ def test_service_of_a_real_airflow_is_one_server(ansible: Ansible, airflow: Airf
     if "AIRFLOW_WAYS" not in os.environ:
         pytest.skip("`make test-ways` shows it")
     command, user = REAL[way]
+    # `standalone` starts what is called airflow on PATH, where the stand-in is first.
+    airflow.write_environment(f"PATH={airflow.installation.executable.parent}:/usr/bin:/bin")
     under_systemd(airflow, command.format(airflow=airflow.installation.executable), user)
     airflow.wait_healthy(180)
     before = of_airflow(airflow)
