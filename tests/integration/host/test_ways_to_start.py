@@ -70,9 +70,9 @@ TEXT = """\
 <!-- SPDX-License-Identifier: GPL-3.0-or-later -->
 # Ways to install and start Airflow
 
-Written by `make test-ways`, on a host with systemd and supervisord. Where nothing else is said, the server is a stand-in
-for `airflow webserver` of Airflow %s, which test_fake_webserver.py holds against the real one. The package is the real
-one.
+Written by `make test-ways`, on a host with systemd and supervisord. Where nothing else is said, the server is a
+stand-in for `airflow webserver` of Airflow %s, which test_fake_webserver.py holds against the real one. The package is
+the real one.
 
 ## Start
 
