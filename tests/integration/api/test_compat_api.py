@@ -523,18 +523,18 @@ AT_ONCE = 250  # that ended at one and the same time: more than a page
 
 
 def add_failed_runs(case: Case) -> set[str]:
-    """MANY copies of a failed run, written into Airflow's database."""
+    """MANY copies of a run, as failed ones, written into Airflow's database."""
     date = "logical_date" if case.generation == "3" else "execution_date"
     with contextlib.closing(sqlite3.connect(case.airflow.home / "airflow.db", timeout=60)) as database:
         columns = [str(row[1]) for row in database.execute("PRAGMA table_info(dag_run)") if row[1] != "id"]
-        failed = "dag_id = 'fails' AND state = 'failed' AND end_date IS NOT NULL"
-        row = database.execute(f"SELECT {', '.join(columns)} FROM dag_run WHERE {failed} LIMIT 1").fetchone()
+        row = database.execute(f"SELECT {', '.join(columns)} FROM dag_run WHERE dag_id = 'fails'").fetchone()
         now = datetime.now(UTC)
         rows = []
         for number in range(MANY):
             end = now - timedelta(seconds=60 + number // AT_ONCE)
             days = now - timedelta(days=1000, seconds=number)
-            own = {"run_id": f"copy-{number}", date: f"{days:%F %T}.000000", "end_date": f"{end:%F %T}.000000"}
+            own = {"run_id": f"copy-{number}", "state": "failed", date: f"{days:%F %T}.000000"}
+            own.update(dict.fromkeys(["start_date", "end_date"], f"{end:%F %T}.000000"))
             rows.append([own.get(name, value) for name, value in zip(columns, row, strict=True)])
         places = ", ".join("?" * len(columns))
         database.executemany(f"INSERT INTO dag_run ({', '.join(columns)}) VALUES ({places})", rows)

@@ -218,7 +218,8 @@ def test_an_api_that_is_away(site: Site) -> None:
     lost = site.wait_for(at, rule="report", subject=f"{name} run_failed slow meanwhile")
     assert lost["after"]["recovered"] is False
     assert site.count(at, subject=f"{name} api_unreachable") == 1  # its end: its beginning is under the host's name
-    assert site.count(at, why=f"{name} api_unreachable") == 1
+    # Told a second time if the rulebook was killed before the role could say that it had acted on it.
+    assert 1 <= site.count(at, why=f"{name} api_unreachable") <= 2
     assert site.count(at, subject=f"{name} run_failed slow meanwhile") == 1
     assert datetime.fromisoformat(lost["after"]["end_date"]).timestamp() < back + 30
     done = f"nothing, for {AWAY} s: one event, one recovery, and a run that failed meanwhile told afterwards"
