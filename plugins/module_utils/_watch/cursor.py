@@ -114,7 +114,7 @@ class Cursor(Memory):
         """Whether who acts on events has made the file for this one, which is then taken away."""
         try:
             os.unlink(os.path.join(os.path.dirname(self.path), handled_name(event_id)))
-        except FileNotFoundError:
+        except OSError:
             return False
         return True
 

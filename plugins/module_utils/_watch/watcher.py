@@ -23,13 +23,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection
     inspect,
     trouble,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import (
-    MOST_OPEN,
-    Inspection,
-    Limits,
-    Watch,
-    harmless,
-)
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Inspection, Limits, Watch, harmless
 
 _LOGIN = ("username", "password", "token", "kerberos", "kerberos_hostname", "headers", "client_cert")
 _UNHANDLED = 86400.0  # seconds after which an event that nobody has acted on is not sent again
@@ -90,22 +84,20 @@ class Watcher:
         self._forget_handled()
         again = [one["event"] for one in self._unhandled]
         self._cursor.outbox[:0] = [event for event in again if event not in self._cursor.outbox]
-        self._unhandled.clear()
-        self._cursor.save()
+        self._unhandled.clear()  # written down with the first look, so that a full disk ends nothing here
         return list(self._cursor.outbox)
 
     @property
     def _unhandled(self) -> list[dict[str, Any]]:
-        """The events that were handed over, with when that was."""
+        """The events that were handed over, each with the seconds since, in which somebody looked."""
         found: list[dict[str, Any]] = self._cursor.state.setdefault("unhandled", [])
         return found
 
     def _forget_handled(self) -> None:
-        now = self._clock()
         self._unhandled[:] = [
             one
-            for one in self._unhandled[-MOST_OPEN:]
-            if abs(now - one["at"]) < _UNHANDLED and not self._cursor.is_handled(one["event"]["id"])
+            for one in self._unhandled
+            if one["lasted"] < _UNHANDLED and not self._cursor.is_handled(one["event"]["id"])
         ]
 
     def step(self) -> list[dict[str, Any]]:
@@ -129,6 +121,8 @@ class Watcher:
         for event in events:
             self._add_dag(event, dags)
         self._cursor.outbox += events
+        for one in self._unhandled:
+            one["lasted"] += seen.passed
         self._forget_handled()
         self._cursor.save()
         return list(self._cursor.outbox)
@@ -140,8 +134,7 @@ class Watcher:
         if gone:
             outbox[:] = [] if event is None else [one for one in outbox if one != event]
             if self._until_handled:
-                now = self._clock()
-                self._unhandled.extend({"at": now, "event": one} for one in gone)
+                self._unhandled.extend({"lasted": 0.0, "event": one} for one in gone)
             self._cursor.save()
 
     def _take_options(self) -> None:

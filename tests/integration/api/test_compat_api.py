@@ -509,6 +509,10 @@ def test_simulated_airflow_answers_as_the_real_one(case: Case) -> None:
         told = model.answer(method, path.format(dag=simulation.DAG), document, login)
         asked = json.loads(json.dumps(document).replace("{dag}", "model"))
         real = case.raw(method, path.format(dag="model"), asked, login)
+        for _try in range(5):  # SQLite may be locked by the scheduler for too long
+            if real.status == 500 != told.status:
+                time.sleep(2)
+                real = case.raw(method, path.format(dag="model"), asked, login)
         what = f"{method} {path}: {real.status} {real.text[:300]}, in the simulation {told.status} {told.text[:300]}"
         alike = {401, 403} if login != "right" else {real.status}
         assert told.status == real.status or {told.status, real.status} <= alike, what
