@@ -92,8 +92,8 @@ The same with a real Airflow %s under systemd:
 ## Name
 
 For each way the task changes the auth backends by each of the names. Each time the server must be restarted, nothing
-else may be, and the same task must change nothing when it runs again. Then the service is stopped, and the task has to
-start it.
+else may be, and the same task must change nothing when it runs again. Then the service is stopped, and the task, which
+names `airflow_home` too, has to start it.
 
 | service | names | restarted |
 |---|---|---|
@@ -402,10 +402,14 @@ def test_service_is_known_by_each_of_its_names(ansible: Ansible, airflow: Airflo
             assert airflow.status("/api/v1/dags", "admin") == (403 if number % 2 else 200)
             again = ansible.module(AUTH, {"backends": backends, "service": name})
             assert (again.failed, again.changed) == (False, False), again.output
-        control = f"{SUPERVISORD.with_name('supervisorctl')} -s unix:///run/supervisor.sock -u root -p 's3cret;x'"
+        airflow.write("/srv/control.conf", "[supervisorctl]\n")
+        login = "-s unix:///run/supervisor.sock -u root -p 's3cret;x'"
+        control = f"{SUPERVISORD.with_name('supervisorctl')} -c /srv/control.conf {login}"
         airflow.run(f"{control} stop all" if files else f"systemctl stop {UNIT} 'af@*'")
         backends = ["session"] if len(names) % 2 else ["basic_auth", "session"]
-        done = ansible.module(AUTH, {"backends": backends, "service": names[0], "health_timeout": 60})
+        # Of several stopped programs of one name, it is the one that is given this directory.
+        args = {"backends": backends, "service": names[0], "airflow_home": str(HOME), "health_timeout": 60}
+        done = ansible.module(AUTH, args)
         assert (done.failed, done.result.get("restarted")) == (False, True), done.output
         assert airflow.status("/api/v1/dags", "admin") == (403 if len(names) % 2 else 200)
         assert airflow.run("pgrep -f 'sleep 471[1]'", check=False) == bystander
