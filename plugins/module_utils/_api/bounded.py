@@ -119,25 +119,23 @@ def bounded_adapter() -> requests.adapters.HTTPAdapter:
     import urllib3.connection
     import urllib3.connectionpool
 
-    class HttpConnection(urllib3.connection.HTTPConnection):
+    class Bounded:
+        """What both kinds of connections have in common."""
+
         sock: Any
 
         def _new_conn(self) -> Any:
-            return _connected(self, super()._new_conn)  # bounded, for what a proxy says before TLS begins
+            return _connected(self, super()._new_conn)  # type: ignore[misc]  # bounded, for what a proxy says before TLS
 
         def connect(self) -> None:
-            super().connect()
+            super().connect()  # type: ignore[misc]
             self.sock = _bounded(self.sock)
 
-    class HttpsConnection(urllib3.connection.HTTPSConnection):
-        sock: Any
+    class HttpConnection(Bounded, urllib3.connection.HTTPConnection):
+        pass
 
-        def _new_conn(self) -> Any:
-            return _connected(self, super()._new_conn)  # bounded, for what a proxy says before TLS begins
-
-        def connect(self) -> None:
-            super().connect()
-            self.sock = _bounded(self.sock)
+    class HttpsConnection(Bounded, urllib3.connection.HTTPSConnection):
+        pass
 
     class HttpPool(urllib3.connectionpool.HTTPConnectionPool):
         ConnectionCls = HttpConnection
