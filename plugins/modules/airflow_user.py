@@ -208,6 +208,16 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             "The server (%s) keeps its users in files that this task does not see as the server does. Nothing was "
             "changed. Run the task where the server runs." % str(host.server)
         )
+    if not host.is_environment_known:
+        module.warn(
+            "The environment of the server is not known: no running server was found, and %s. So this task uses the "
+            "database that %s names. If the server's environment names another one, start the server or name its "
+            "service."
+            % (
+                "%s does not say all of it" % host.service.name if target.services.names else "no service is named",
+                host.path,
+            )
+        )
     cfg = read_cfg(host)
     backends = backends_read(host.family, cfg, host.environment)
     if host.family.token_path and backends == [host.family.backends["simple"]]:

@@ -12,9 +12,10 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.options i
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError, become_advice, secrets
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import (
+    Endpoint,
     endpoint_of,
     listens,
-    orphan_of,
+    orphans_of,
     unrelated_listeners,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.file_times import last_changed
@@ -102,14 +103,14 @@ def _restart_reason(host: Host, addresses: list[Address], report_unknown: Callab
     servers: list[Server | None] = [*host.servers] or [None]
     for server, address in zip(servers, addresses):
         unrelated = _unrelated(host, server, address)
-        orphan = orphan_of(host.home, host.real_path, unrelated)
-        if orphan and server and orphan.started >= server.process.started:
+        for orphan in orphans_of(host.home, host.real_path, unrelated):
+            if server is None or orphan.started < server.process.started:
+                return "%s (pid %d) outlived its server and serves the configuration of %s" % (
+                    "gunicorn" if "gunicorn" in orphan.arguments[0] else "a worker",
+                    orphan.pid,
+                    to_iso_utc(orphan.started),
+                )
             unrelated.remove(orphan)  # with `airflow webserver -D` gunicorn is no child of the server that started it
-        elif orphan:
-            return "gunicorn (pid %d) outlived its webserver and serves the configuration of %s" % (
-                orphan.pid,
-                to_iso_utc(orphan.started),
-            )
         if server is None:
             return _reason_without_server(host, address, unrelated, report_unknown)
         if unrelated:
@@ -225,8 +226,23 @@ def _address(host: Host, server: Server | None, url: str, own: str) -> Address:
     if server and not shares_network(server.process.pid):
         return Address(base, base + path, None)
     endpoint = endpoint_of(base)
-    if url != own and not (endpoint and server and listens(server.process.pid, endpoint)):
-        at_server = endpoint_of(own)  # the url leads to what stands before it
-        if server or endpoint is None:
-            endpoint = at_server
+    if url != own and _leads_elsewhere(host, server, endpoint):
+        endpoint = endpoint_of(own)
     return Address(base, base + path, endpoint)
+
+
+def _leads_elsewhere(host: Host, server: Server | None, endpoint: Endpoint | None) -> bool:
+    """Whether a URL leads to what stands before the server: it does where another program listens at its port. Where
+    nothing listens while the server is stopped, it may be the server's own port.
+    """
+    if endpoint is None:
+        return True
+    return not listens(server.process.pid, endpoint) if server else _is_taken(host, endpoint)
+
+
+def _is_taken(host: Host, endpoint: Endpoint) -> bool:
+    """Whether a process listens there that this Airflow has not left behind."""
+    unrelated = unrelated_listeners(endpoint, None)
+    if not unrelated:
+        return proc.is_listened_on(*endpoint)  # another user's, whom this task cannot see
+    return not orphans_of(host.home, host.real_path, unrelated)

@@ -26,7 +26,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.installatio
     is_closed_environment,
     packages_in,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.isolation import is_same_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
     Server,
     running_servers,
@@ -46,14 +45,16 @@ def discover(target: Target, changes: bool = True) -> Host:
     :raises AirflowError: if it cannot be told which file, which server or which release is meant.
     """
     given, services = _given_path(target), target.services.names
-    running = [_as_named(server, given) for server in running_servers()]
+    running = [server.with_path_here(given) for server in running_servers()]
     servers = [server for server in running if server.is_credible(given)]
-    claims = [server for server in running if server not in servers]
-    isolated = [server for server in servers if server.reads_other_files]
+    in_containers = [server for server in running if server.view and server.view.by_root]
+    isolated = [server for server in running if server.reads_other_files and server in [*servers, *in_containers]]
     servers = [server for server in servers if server not in isolated]
+    claims = [server for server in running if server not in [*servers, *isolated]]
     aliases: dict[str, str] = {}
-    if services and servers and not any(server.voucher.names & set(services) for server in servers):
-        aliases = _aliases(services)
+    running_as = {name for server in servers for name in server.voucher.names}
+    if servers and not running_as.issuperset(services):
+        aliases = _aliases(tuple(name for name in services if name not in running_as))
     names = tuple(aliases.get(name, name) for name in services)
     chosen = _pick(servers, given, names, changes)
     if not chosen:
@@ -109,13 +110,6 @@ def discover(target: Target, changes: bool = True) -> Host:
         service=service,
         packages=package.directory if package else None,
     )
-
-
-def _as_named(server: Server, given: str | None) -> Server:
-    """The server with the path of its file on this host, if that is the file that the task names."""
-    if given and server.view and is_same_file(server.cfg_path, given):
-        return server._replace(cfg_path=os.path.realpath(given))
-    return server
 
 
 def _may_mean(server: Server, given: str | None, names: tuple[str, ...]) -> bool:

@@ -72,9 +72,9 @@ def _check_imports(plan: Plan, warn: Callable[[str], None]) -> None:
     from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import Unsafe, run_python
 
     try:
-        done = run_python(host, ["-c", _IMPORT_CHECK, host.family.kind, *names])
+        done = run_python(host, _IMPORT_CHECK, [host.family.kind, *names])
     except Unsafe as error:
-        warn("Whether Airflow can import %s was not checked. %s" % (", ".join(names), error))
+        warn("Whether Airflow can import %s was not checked. %s" % (", ".join(names), error.reason))
         return
     if done.status != 0:
         raise AirflowError(
@@ -110,6 +110,7 @@ def _restart(plan: Plan) -> Restart:
                 "%s does not answer as Airflow %s does (%s). Nothing was changed. Correct url."
                 % (address.health_url, host.version, health.detail)
             )
+    _check_certificate(plan)
     try:
         managers = managers_of(plan.target.services, host)
     except AirflowError:
@@ -142,3 +143,25 @@ def _restart(plan: Plan) -> Restart:
         settings=plan.settings,
         unhealthy=unhealthy,
     )
+
+
+def _check_certificate(plan: Plan) -> None:
+    """That a password may be sent to this server is not to be found out after the restart.
+
+    :raises AirflowError: if its certificate does not serve for that.
+    """
+    login, url = plan.verification.login, plan.verification.url
+    if not login or not url.startswith("https:"):
+        return
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
+
+    try:
+        health.request("GET", url + plan.host.family.health_path, health.TIMEOUT, plan.target.tls, for_login=True)
+    except health.Unverified as error:
+        raise AirflowError(
+            "The login of %s cannot be verified at %s: %s. Nothing was changed. Give as url a name that is in the "
+            "certificate, name its authority with ca_path, or set validate_certs to false."
+            % (login.username, url, error)
+        ) from None
+    except health.Unreachable:
+        pass  # it does not run, or has no TLS yet

@@ -16,11 +16,10 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host import heal
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import (
     Endpoint,
     listens,
-    orphan_of,
+    orphans_of,
     unrelated_listeners,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import place_of, read_end
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.isolation import is_same_file
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.launchers import components_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.masking import masked, whole_lines
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
@@ -185,8 +184,8 @@ class Restart(Step):
         family += [process for manager in self._managers for process in components_of(manager.main_pid() or 0)]
         for address in addresses:
             unrelated = unrelated_listeners(address.endpoint, None) if address.endpoint else []
-            orphan = orphan_of(self._home, self._cfg_path, unrelated)
-            family += [orphan, *proc.descendants(orphan.pid)] if orphan else []
+            for orphan in orphans_of(self._home, self._cfg_path, unrelated):
+                family += [orphan, *proc.descendants(orphan.pid)]
         return family
 
     def _end_leftovers(self, old: list[proc.Process], addresses: list[Address]) -> None:
@@ -233,27 +232,54 @@ class Restart(Step):
         await_healthy(address.health_url, timeout, self._tls, objection, self._validate_running)
 
     def _inspect_new_servers(self) -> None:
-        """:raises AirflowError: if what came up reads another file, or has a variable that overrides it."""
-        new = [server for server in running_servers() if not is_older_than(server, self._begun)]
-        reading = [server for server in new if is_same_file(server.cfg_path, self._cfg_path)]
+        """:raises AirflowError: if what came up reads another file, or has a variable that overrides it, or if another
+        process listens where it should.
+        """
+        running = [server.with_path_here(self._cfg_path) for server in running_servers()]
+        new = [server for server in running if not is_older_than(server, self._begun)]
+        claims = [one for one in new if one.cfg_path == self._cfg_path and not one.is_credible(self._cfg_path)]
+        new = [server for server in new if server not in claims]
+        reading = [server for server in new if server.cfg_path == self._cfg_path]
         for server in reading:
             source = "the restarted server (pid %d)" % server.process.pid
             validate_overrides(self._settings, server.environment, source, outcome="")
-        names = {name for server in self._servers for name in server.voucher.names}
         for address in self._new:
-            answering = [
-                server
-                for server in new
-                if (address.endpoint and listens(server.process.pid, address.endpoint))
-                or (server.view and not reading)
-                or server.voucher.names & names
-            ]
-            if answering and not any(server in reading for server in answering):
-                raise AirflowError(
-                    "After the restart the server at %s (%s) does not read %s. Correct path, airflow_home or service."
-                    % (address.base_url, answering[0], self._cfg_path)
-                )
+            self._inspect_address(address, new, reading)
         self.seen = bool(reading) or not self._new
+
+    def _inspect_address(self, address: Address, new: list[Server], reading: list[Server]) -> None:
+        """:param reading: those of the new servers that read the file."""
+        names = {name for server in self._servers for name in server.voucher.names}
+        views = {server.view.where for server in self._servers if server.view}
+        answering = [
+            server
+            for server in new
+            if (address.endpoint and listens(server.process.pid, address.endpoint))
+            or (server.view and server.view.where in views and not reading)
+            or server.voucher.names & names
+        ]
+        if answering and not any(server in reading for server in answering):
+            raise AirflowError(
+                "After the restart the server at %s (%s) does not read %s. Correct path, airflow_home or service."
+                % (address.base_url, answering[0], self._cfg_path)
+            )
+        listening = unrelated_listeners(address.endpoint, None) if address.endpoint and reading else []
+        left = orphans_of(self._home, self._cfg_path, listening)  # of `airflow webserver -D`, a gunicorn of its own
+        if listening and not any(
+            process in left or any(proc.is_within(process.pid, server.process.pid) for server in reading)
+            for process in listening
+        ):
+            raise AirflowError(
+                "After the restart process %d (%s) listens at %s, and not the server that reads %s (pid %d). End that "
+                "process, or correct the port."
+                % (
+                    listening[0].pid,
+                    " ".join(listening[0].arguments[:2]),
+                    address.base_url,
+                    self._cfg_path,
+                    reading[0].process.pid,
+                )
+            )
 
     def _await_steadiness(self) -> None:
         """Services without an address show only by staying that they could read the file."""

@@ -10,9 +10,10 @@ import select
 import signal
 import subprocess
 import time
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host, ServiceDefinition
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
     Package,
@@ -35,6 +36,8 @@ _OF_ONE_PROCESS = (
     r"(NOTIFY_SOCKET|LISTEN_\w+|INVOCATION_ID|JOURNAL_STREAM|WATCHDOG_\w+|MAINPID|MANAGERPID|SYSTEMD_EXEC_PID"
     r"|CREDENTIALS_DIRECTORY|SUPERVISOR_\w+)$"
 )
+# The server imports nothing from the directory that it runs in, and what `python -c` runs does.
+_NOT_FROM_HERE = "import sys; sys.path[:] = [path for path in sys.path if path]\n"
 # Where a package would be imported from: the package itself is not imported.
 _FIND = """
 import importlib.util, os
@@ -46,6 +49,11 @@ _TIMEOUT = 180  # seconds; a command of Airflow takes 2 to 4 s, and several time
 
 class Unsafe(AirflowError):
     """Root would run what another user can change, or what is not this host's."""
+
+    @property
+    def reason(self) -> str:
+        """For a task that goes on without."""
+        return str(self).replace(" Nothing was changed.", "")
 
 
 class Done(Record):
@@ -59,8 +67,8 @@ class Done(Record):
         return lines[-1].strip() if lines else "exit status %d" % self.status
 
 
-def run_python(host: Host, arguments: list[str], stdin: str = "") -> Done:
-    """Run Airflow's interpreter with these arguments. It has no terminal: prompts read from ``stdin``.
+def run_python(host: Host, program: str, arguments: Sequence[str] = (), stdin: str = "") -> Done:
+    """Run a program with Airflow's interpreter. It has no terminal: prompts read from ``stdin``.
 
     :raises AirflowError: if the interpreter is not known, cannot be started or does not end in time.
     :raises Unsafe: if it would run as root, and another user can change what it runs.
@@ -78,7 +86,8 @@ def run_python(host: Host, arguments: list[str], stdin: str = "") -> Done:
     if user is None and os.geteuid() == 0:
         packages = [host.packages, os.path.join(host.packages, "airflow")] if host.packages else []
         _refuse_what_others_write([host.interpreter, host.home, host.real_path, *packages])
-    return _execute([host.interpreter, *arguments], user, _environment(host, user), stdin)
+    command = [host.interpreter, "-c", _NOT_FROM_HERE + program, *arguments]
+    return _execute(command, user, _environment(host, user), stdin, _directory(host, user))
 
 
 def find_package(interpreter: str, server: Server | None, service: ServiceDefinition, cfg_path: str) -> Package | None:
@@ -92,23 +101,34 @@ def find_package(interpreter: str, server: Server | None, service: ServiceDefini
     environment = _environment_of(server.environment if server else None, service, user)
     if user is None and os.geteuid() == 0:
         _refuse_what_others_write([interpreter, *directories_in(environment, environment.get("HOME", "/"))])
-    done = _execute([interpreter, "-c", _FIND], user, environment, "")
+    done = _execute([interpreter, "-c", _NOT_FROM_HERE + _FIND], user, environment, "")
     directories = [line for line in done.raw.splitlines() if os.path.isabs(line)]
     return next(iter(packages_in(directories[-1:])), None) if done.status == 0 else None
 
 
-def _execute(command: list[str], user: User | None, environment: dict[str, str], stdin: str) -> Done:
+def _directory(host: Host, user: User | None) -> str:
+    """Where the server was started, or will be: a relative path in its configuration, such as that of a SQLite
+    database, is one from there. Not where root would start in a directory that another user can fill.
+    """
+    found = proc.working_directory(host.server.process.pid) if host.server else host.service.directory
+    if not found or not os.path.isdir(found) or (user is None and os.geteuid() == 0 and writable_by_others(found)):
+        return "/"
+    return found
+
+
+def _execute(
+    command: list[str], user: User | None, environment: dict[str, str], stdin: str, directory: str = "/"
+) -> Done:
     try:
         # run_command of AnsibleModule can neither change the user nor end what takes too long.
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             command,
             env=environment,
-            cwd="/",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_become(user),  # noqa: PLW1509  # a module has one thread
+            preexec_fn=_prepare_child(user, directory),  # noqa: PLW1509  # a module has one thread
         )
     except (OSError, subprocess.SubprocessError) as error:
         # The arguments stand in the error's own text, and a caller's may be nobody else's business.
@@ -250,14 +270,17 @@ def acting_as(user: User | None) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def _become(user: User | None) -> Callable[[], None] | None:
-    """For a child: files that Airflow leaves must not belong to root."""
-    if user is None:
-        return None
+def _prepare_child(user: User | None, directory: str) -> Callable[[], None]:
+    """For a child: files that Airflow leaves must not belong to root, and the directory is entered as the user."""
 
-    def become() -> None:
-        os.setgroups(user.groups)
-        os.setgid(user.gid)
-        os.setuid(user.uid)
+    def prepare() -> None:
+        if user is not None:
+            os.setgroups(user.groups)
+            os.setgid(user.gid)
+            os.setuid(user.uid)
+        try:
+            os.chdir(directory)
+        except OSError:
+            os.chdir("/")
 
-    return become
+    return prepare

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import config_path
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of, is_python
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
-_TITLE = "gunicorn: master [airflow-webserver]"
+_TITLE = "gunicorn: master ["
+_WORKER = "multiprocessing.spawn"  # in the command that uvicorn starts its workers with
 
 
 class Endpoint(Record):
@@ -61,19 +62,45 @@ def listens(pid: int, endpoint: Endpoint) -> bool:
     return any(proc.is_within(one, pid) for one in proc.listeners(*endpoint))
 
 
-def orphan_of(home: str, cfg_path: str, unrelated: list[proc.Process]) -> proc.Process | None:
-    """The gunicorn master among them that was once started by a webserver that read this airflow.cfg: its own
-    environment says so, or its pid is in the pid file of this home.
+def orphans_of(home: str, cfg_path: str, unrelated: list[proc.Process]) -> list[proc.Process]:
+    """The processes among them that outlived a server of the API that had read this airflow.cfg: masters of gunicorn,
+    and workers of uvicorn. Their own environment says so, or the pid file of this home does.
+
+    Anybody may say so of a process: those of users who own neither the file nor the home, and are not root, do not
+    count.
     """
-    masters = [process for process in unrelated if any("gunicorn" in part for part in process.arguments[:3])]
-    for process in masters:
-        environment = proc.environment(process.pid) if process.arguments[0].startswith(_TITLE) else None
-        if environment and "AIRFLOW_HOME" in environment:
-            path = config_path(environment, environment.get("HOME") or home_of(process.uid))
-            if os.path.realpath(os.path.join(proc.working_directory(process.pid) or "/", path)) == cfg_path:
-                return process
-    pid = _pid_in(_pid_file(home))
-    return next((process for process in masters if process.pid == pid), None)
+    owners = {0, *filter(None, map(_owner, (home, cfg_path)))}
+    named = _pid_in(_pid_file(home))
+    found = []
+    for process in unrelated:
+        is_master = any("gunicorn" in part for part in process.arguments[:3])
+        if process.uid not in owners or not (is_master or _is_left_worker(process)):
+            continue
+        tells = not is_master or process.arguments[0].startswith(_TITLE)
+        if process.pid == named or (tells and _reads(process, cfg_path)):
+            found.append(process)
+    return found
+
+
+def _is_left_worker(process: proc.Process) -> bool:
+    """Whether it is a worker of uvicorn whose server is gone."""
+    return any(_WORKER in part for part in process.arguments) and not is_python(process.parent)
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return None
+
+
+def _reads(process: proc.Process, cfg_path: str) -> bool:
+    """Whether by its own environment a process reads this file."""
+    environment = proc.environment(process.pid)
+    if not environment:
+        return False
+    path = config_path(environment, environment.get("HOME") or home_of(process.uid))
+    return os.path.realpath(os.path.join(proc.working_directory(process.pid) or "/", path)) == cfg_path
 
 
 def pid_file_problem(home: str) -> str | None:

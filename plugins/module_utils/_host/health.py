@@ -81,10 +81,12 @@ def request(
     tls: Tls = VERIFIED,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
+    for_login: bool = False,
 ) -> Answer:
     """Send one request and read the answer, without following redirects.
 
     :param timeout: seconds for all of it.
+    :param for_login: whether the certificate is judged as for a request with a password.
     :raises Unreachable: if there is no whole HTTP answer.
     """
     parts = urlsplit(url)
@@ -97,7 +99,7 @@ def request(
     deadline = time.monotonic() + timeout
     host = parts.hostname or ""
     # No authority certifies the name of the loopback. Who gets no password may answer under another name.
-    named = host not in LOOPBACK or bool(headers) or body is not None
+    named = for_login or host not in LOOPBACK or bool(headers) or body is not None
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=_context(tls, named))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, VersionFamily
 
@@ -37,13 +38,19 @@ class ServiceDefinition(Record):
     @property
     def home(self) -> str:
         """What ``~`` stands for in its processes."""
-        return self.environment.get("HOME") or os.path.expanduser("~" + (self.user or "root"))
+        user = self.user or "root"
+        if user.isdigit():  # User=1000 of a unit
+            return self.environment.get("HOME") or home_of(int(user))
+        return self.environment.get("HOME") or os.path.expanduser("~" + user)
 
     @property
     def tells_path(self) -> bool:
         """Whether it is known which airflow.cfg its server reads: a script that it starts may name another one."""
-        if "AIRFLOW_HOME" in self.environment or "AIRFLOW_CONFIG" in self.environment:
-            return True
+        return "AIRFLOW_HOME" in self.environment or "AIRFLOW_CONFIG" in self.environment or self.tells_environment
+
+    @property
+    def tells_environment(self) -> bool:
+        """Whether all of its server's environment is known: it starts Airflow itself, and no script that sets more."""
         found = airflow_in(self.arguments) if self.is_known else None
         return found is not None and found[0] in self.arguments[:2]
 
@@ -84,6 +91,22 @@ class Host(Record):
     def environment(self) -> dict[str, str]:
         """The server's environment, or what is known of the one that its service gives it."""
         return self.server.environment if self.server else self.service.environment
+
+    @property
+    def user_home(self) -> str:
+        """What ``~`` stands for in the server's processes."""
+        if self.server:
+            return self.environment.get("HOME") or home_of(self.server.process.uid)
+        return self.service.home
+
+    def in_view(self, path: str) -> str:
+        """Where on this host a file is that the server knows by this path."""
+        return self.server.view.path(path) if self.server and self.server.view else path
+
+    @property
+    def is_environment_known(self) -> bool:
+        """Whether that environment is all that the server has, or will have: a script may set more."""
+        return self.server is not None or self.service.tells_environment
 
     @property
     def environment_of(self) -> str:

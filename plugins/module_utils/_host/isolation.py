@@ -16,17 +16,21 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._record import Re
 _CONTAINER = (
     r"(?:docker|libpod|crio|cri-containerd|podman|nerdctl)-([0-9a-f]{12})[0-9a-f]{52}\.scope|/docker/([0-9a-f]{12})"
 )
+# Where only root makes control groups: a user's own are below user.slice, or below a service that was delegated to him.
+_ROOTS = r"/(?:docker/|(?:system|machine)\.slice/[^/]+\.scope|kubepods(?:\.slice)?/)"
 _MACHINE = r"/machine-([^/]+)\.scope|/lxc(?:\.payload)?[./]([^/]+)"
 
 
 class View(Record):
     """What a process sees of the file system. ``root``: the directory on this host that is ``/`` for it; ``where``: in
-    what it runs, for a sentence; ``is_container``: whether its root is not the root of this host.
+    what it runs, for a sentence; ``is_container``: whether its root is not the root of this host; ``by_root``: whether
+    it is known to be a container that root has started.
     """
 
     root: str
     where: str
     is_container: bool
+    by_root: bool = False
 
     def path(self, path: str) -> str:
         """Where on this host a file of the view is. Links are followed as they are in the view."""
@@ -69,7 +73,7 @@ def view_of(pid: int) -> View | None:
         where = "a container (mount namespace of its own)"
     else:
         where = "a service with its own view of the file system (mount namespace)"
-    return View(root, where, is_container)
+    return View(root, where, is_container, bool(container) and bool(re.match(_ROOTS, group)))
 
 
 def shares_network(pid: int) -> bool:

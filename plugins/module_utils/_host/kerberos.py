@@ -6,6 +6,7 @@ Airflow starts without them too, and then refuses everybody.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -16,7 +17,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import place_of, read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import expanded
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.keytab import entries, principals
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import User
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings import webserver_config_value
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import KERBEROS
@@ -50,9 +53,11 @@ def keytab_of(host: Host, cfg: Cfg) -> Keytab:
         return Keytab(host.environment[_VARIABLE], "environment")
     beats = override(Setting(KERBEROS, "keytab", None), host.environment)
     if beats and beats.value is not None:
-        return Keytab(beats.value, "environment")
+        return Keytab(expanded(beats.value, host.environment, host.user_home), "environment")
     value = cfg.get(KERBEROS, "keytab")
-    return Keytab(value, "file") if value else Keytab("airflow.keytab", "default")
+    if not value:
+        return Keytab("airflow.keytab", "default")
+    return Keytab(expanded(value, host.environment, host.user_home), "file")
 
 
 def validate_keytab_variable(host: Host, wanted: Mapping[str, Any]) -> None:
@@ -80,7 +85,7 @@ def check(host: Host, cfg: Cfg, backend: str | None, warn: Callable[[str], None]
         warn("The keytab %s is in no file, so it was not checked." % keytab.name)
         return
     keys = principals_in(host, path)
-    if _is_readable_by_all(path):
+    if _is_readable_by_all(host, path):
         warn("Every user of this host may read the keytab %s, and be the server with it. Give it mode 0400." % path)
     name = _server_name(host, cfg, backend, warn) if backend else None
     services = [principal.rpartition("@")[0] for principal in keys]
@@ -97,9 +102,9 @@ def check(host: Host, cfg: Cfg, backend: str | None, warn: Callable[[str], None]
     )
 
 
-def _is_readable_by_all(path: str) -> bool:
+def _is_readable_by_all(host: Host, path: str) -> bool:
     try:
-        with place_of(path) as place:
+        with place_of(host.in_view(path)) as place:
             status = place.status()
     except OSError:
         return False
@@ -138,9 +143,13 @@ def _read_as_server(host: Host, path: str) -> bytes:
     from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import acting_as, user_of
 
     user = user_of(host)
+    isolated = host.server is not None and host.server.view is not None
     try:
-        with acting_as(user):
-            return read_foreign(path, _MOST_BYTES)
+        # The files of a container are out of reach for its user, who is another one here.
+        with acting_as(None if isolated else user):
+            if isolated and user and not _may_read(host.in_view(path), user):
+                raise PermissionError
+            return read_foreign(host.in_view(path), _MOST_BYTES)
     except PermissionError:
         whose = "the user %s, as whom the server runs" % user.name if user else "this user"
         raise AirflowError(
@@ -152,6 +161,22 @@ def _read_as_server(host: Host, path: str) -> bytes:
             "The keytab %s cannot be read: %s. Make it with kadmin (ktadd -k %s %s/HOST), or name the right one as "
             "keytab in kerberos." % (path, error.strerror, path, _SERVICE)
         ) from None
+
+
+def _may_read(path: str, user: User) -> bool:
+    """By the mode of the file alone.
+
+    :raises OSError: if there is no such file.
+    """
+    with place_of(path) as place:
+        status = place.status()
+    if status is None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+    if status.st_uid == user.uid:
+        return bool(status.st_mode & stat.S_IRUSR)
+    if status.st_gid in (user.gid, *user.groups):
+        return bool(status.st_mode & stat.S_IRGRP)
+    return bool(status.st_mode & stat.S_IROTH)
 
 
 def _server_name(host: Host, cfg: Cfg, backend: str, warn: Callable[[str], None]) -> str | None:
@@ -167,9 +192,9 @@ def _server_name(host: Host, cfg: Cfg, backend: str, warn: Callable[[str], None]
     from ansible_collections.fleetops.airflow.plugins.module_utils._host.command import Unsafe, run_python
 
     try:
-        done = run_python(host, ["-c", _HOST_NAME, backend])
+        done = run_python(host, _HOST_NAME, [backend])
     except Unsafe as error:
-        warn("Whether the keytab has the server's own name was not checked. %s" % error)
+        warn("Whether the keytab has the server's own name was not checked. %s" % error.reason)
         return None
     names = re.findall(r"(?m)^host name (\S+)$", done.raw)
     # None if the backend cannot be imported, which is told by whoever looks at all new backends.

@@ -44,13 +44,25 @@ def refused_login(family: VersionFamily, base_url: str, login: tuple[str, str], 
     if not family.token_path:
         causes = "the user does not exist, the password is wrong, or " + causes
     refused = _judged(answer, answer.status == 200 and "json" in answer.content_type, url, username, causes)
-    if refused is None and accepts_anybody(family, base_url, tls):
+    if refused is not None:
+        return refused
+    if not family.token_path:
+        anonymous, seen = _anonymously(family, base_url, tls)
+        if anonymous is None:
+            raise AirflowError(
+                "The login of %s cannot be verified at %s: the same request without credentials is not rejected as "
+                "Airflow rejects it (%s), so its acceptance shows nothing. Give as url the server's own address, "
+                "without a proxy." % (username, url, seen)
+            )
+    else:
+        anonymous = accepts_anybody(family, base_url, tls)
+    if anonymous:
         raise AirflowError(
             "The login of %s cannot be verified at %s: the server accepts the same request without credentials "
             "(anonymous access). Remove the public role, or the option that makes everybody an admin, from its "
             "configuration." % (username, url)
         )
-    return refused
+    return None
 
 
 def accepts_anybody(family: VersionFamily, base_url: str, tls: Tls = VERIFIED) -> bool:
@@ -104,13 +116,18 @@ def _credentials(family: VersionFamily, base_url: str, login: tuple[str, str], t
 
 def open_to_everybody(family: VersionFamily, base_url: str, tls: Tls = VERIFIED) -> bool | None:
     """Whether a request without credentials may read DAGs. None if the answer does not tell."""
+    return _anonymously(family, base_url, tls)[0]
+
+
+def _anonymously(family: VersionFamily, base_url: str, tls: Tls) -> tuple[bool | None, str]:
+    """The same, with the answer in a few words."""
     try:
         answer = get(base_url + family.login_path, _TIMEOUT, tls)
-    except Unreachable:
-        return None
+    except Unreachable as error:
+        return None, str(error)
     if answer.status in (401, 403):
-        return False
-    return True if answer.status == 200 and "json" in answer.content_type else None
+        return False, describe(answer)
+    return (True if answer.status == 200 and "json" in answer.content_type else None), describe(answer)
 
 
 def _token(answer: Answer) -> str | None:

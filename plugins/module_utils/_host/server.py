@@ -78,7 +78,7 @@ class Server(Record):
 
     def is_credible(self, path: str | None) -> bool:
         """Whether this process may decide anything: root vouches for it, or the user of this task, or the task itself
-        names the file that it claims to read, and the file is its user's.
+        names the file that it claims to read, and the file is its user's, or mounted in a container of root's.
 
         :param path: the file, if the task names it.
         """
@@ -86,10 +86,18 @@ class Server(Record):
             return True
         if not path or os.path.realpath(path) != self.cfg_path:
             return False
+        if self.view and self.view.by_root:  # users within a container have other numbers than those of this host
+            return True
         try:
             return os.stat(self.cfg_path).st_uid == self.process.uid
         except OSError:
             return False
+
+    def with_path_here(self, given: str | None) -> Server:
+        """The same with the path of its file on this host, if this is that file by a path of this host."""
+        if given and self.view and is_same_file(self.cfg_path, given):
+            return self._replace(cfg_path=os.path.realpath(given))
+        return self
 
     @property
     def reads_other_files(self) -> bool:

@@ -12,7 +12,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import expanded
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SECTION, backends_in_file, backends_read
 
 _MOST_BYTES = 1 << 20  # of webserver_config.py
@@ -106,9 +105,11 @@ def webserver_config_value(host: Host, cfg: Cfg, name: str) -> str | None:
     path = None
     for section in ("fab", "webserver"):
         path = path or host.environment.get(variable_name(section, "config_file")) or cfg.get(section, "config_file")
-    path = (path or "{AIRFLOW_HOME}/webserver_config.py").replace("{AIRFLOW_HOME}", host.home)
-    user_home = host.environment.get("HOME") or home_of(host.server.process.uid if host.server else os.geteuid())
-    path = os.path.join(host.home, expanded(path, {"AIRFLOW_HOME": host.home, **host.environment}, user_home))
+    path = path or "{AIRFLOW_HOME}/webserver_config.py"
+    home = host.server.home if host.server else host.home  # as the server knows it, like all paths of its configuration
+    path = path.replace("{AIRFLOW_HOME}", home)
+    path = os.path.join(home, expanded(path, {"AIRFLOW_HOME": home, **host.environment}, host.user_home))
+    path = host.in_view(path)
     try:
         tree = ast.parse(read_foreign(path, _MOST_BYTES))
     except FileNotFoundError:

@@ -181,15 +181,28 @@ def _words(command: str) -> list[str]:
         return command.split()
 
 
+def _given_file(arguments: list[str]) -> str | None:
+    """The file that the options of a supervisord name, as getopt reads them: ``-c F``, ``-cF``, ``-nc F``, ``-ncF``,
+    ``--configuration F``, ``--configuration=F``, and any part of that long name from ``--c`` on.
+    """
+    for position, argument in enumerate(arguments):
+        following = arguments[position + 1] if position + 1 < len(arguments) else None
+        name, equals, value = argument.partition("=")
+        if len(name) > 2 and "--configuration".startswith(name):
+            return value if equals else following
+        found = re.match(r"-[nst]*c(.*)", argument, re.DOTALL)  # those options of one letter that take no value
+        if found:
+            return found.group(1) or following
+    return None
+
+
 def _path_of(daemon: proc.Process) -> str:
     """The file this supervisord reads: its -c option, else the places that supervisor documents."""
     folder = proc.working_directory(daemon.pid) or "/"
     arguments = daemon.arguments
-    for position, argument in enumerate(arguments):
-        if argument in ("-c", "--configuration") and position + 1 < len(arguments):
-            return os.path.join(folder, arguments[position + 1])
-        if argument.startswith("--configuration="):
-            return os.path.join(folder, argument.partition("=")[2])
+    given = _given_file(arguments)
+    if given:
+        return os.path.join(folder, given)
     prefix = os.path.dirname(os.path.dirname(next((part for part in arguments if part.endswith("/supervisord")), "//")))
     candidates = [
         os.path.join(prefix, "etc/supervisord.conf"),

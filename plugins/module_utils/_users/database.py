@@ -246,7 +246,7 @@ def converge_user(host: Host, wanted: DesiredUser, apply: bool) -> UserChange:
             "last_name": "API",
         },
     }
-    done = run_python(host, ["-c", _PROGRAM], stdin=json.dumps(request))
+    done = run_python(host, _PROGRAM, stdin=json.dumps(request))
     answers = [line[len(_MARK) :] for line in done.raw.splitlines() if line.startswith(_MARK)]
     if done.status != 0 or not answers:
         raise AirflowError(

@@ -312,7 +312,7 @@ def test_an_orphaned_gunicorn_does_not_pass_for_the_server(ansible: Ansible, acc
     args = {**WANTED, "airflow_home": str(airflow.home), "service": airflow.server_program}
     done = ansible.module(MODULE, args)
     assert done.changed, done.output
-    assert f"gunicorn (pid {orphan}) outlived its webserver" in done.result["restart_reason"]
+    assert f"gunicorn (pid {orphan}) outlived its server" in done.result["restart_reason"]
     assert not processes.alive(orphan)  # process 1 of this machine may take its time to reap it
     assert airflow.healthy()
     assert not ansible.module(MODULE, args).changed

@@ -9,9 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import Tls, Unverified, ask_health, get
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Login, Target
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState, plan
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.prepare import prepare
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import (
+    Health,
+    Tls,
+    Unverified,
+    ask_health,
+    request,
+)
 from testbed.ca import Authority
+from unit.plugins.hosts import current
 
+BASIC = "[api]\nauth_backends = airflow.api.auth.backend.basic_auth\n"
 BODY = b'{"metadatabase": {"status": "healthy"}}'
 
 
@@ -47,8 +59,24 @@ def test_name_need_not_match_on_the_loopback(authority: Authority, port: int) ->
 
 def test_credentials_go_only_to_the_name_in_the_certificate(authority: Authority, port: int) -> None:
     tls = Tls(True, str(authority.certificate))
-    with pytest.raises(Unverified, match="certificate is rejected: IP address mismatch"):
-        get(f"https://127.0.0.1:{port}/health", 5, tls, {"Authorization": "Basic x"})
+    for options in ({"headers": {"Authorization": "Basic x"}}, {"for_login": True}):
+        with pytest.raises(Unverified, match="certificate is rejected: IP address mismatch"):
+            request("GET", f"https://127.0.0.1:{port}/health", 5, tls, **options)
+
+
+def test_certificate_that_is_not_good_for_the_login_is_reported_before_the_change(
+    authority: Authority, port: int
+) -> None:
+    url = f"https://127.0.0.1:{port}"
+    change = plan(
+        current(BASIC, healths=[lambda: Health("healthy", "")]),
+        DesiredState([], for_the_api=True, login=Login("ada", "s3cret")),
+        Target(tls=Tls(True, str(authority.certificate))),
+        ChangePolicy(restart="always"),
+    )
+    change = change._replace(verification=change.verification._replace(url=url))
+    with pytest.raises(AirflowError, match=r"login of ada cannot be verified.*Nothing was changed\. Give as url"):
+        prepare(change, pytest.fail)
 
 
 def test_authority_has_to_be_known(port: int) -> None:

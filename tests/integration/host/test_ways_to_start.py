@@ -369,7 +369,7 @@ NAMES: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["web"],
     ),
-    "alias of a unit": ({}, ["af", "af.service", UNIT, f"{UNIT}.service"]),
+    "alias of a unit": ({}, ["af", "af.service", UNIT, f"{UNIT}.service", f"af,{UNIT}"]),
     "instance of a template": ({}, ["af@web", "af@web.service"]),
 }
 
@@ -395,12 +395,13 @@ def test_service_is_known_by_each_of_its_names(ansible: Ansible, airflow: Airflo
         for number, name in enumerate(names):
             backends = ["session"] if number % 2 else ["basic_auth", "session"]
             before = of_airflow(airflow)
-            done = ansible.module(AUTH, {"backends": backends, "service": name, "health_timeout": 60})
+            args = {"backends": backends, "service": name.split(","), "health_timeout": 60}
+            done = ansible.module(AUTH, args)
             assert (done.failed, done.result.get("restarted")) == (False, True), done.output
             assert "WARN" not in done.output
             assert not set(before) & set(of_airflow(airflow))
             assert airflow.status("/api/v1/dags", "admin") == (403 if number % 2 else 200)
-            again = ansible.module(AUTH, {"backends": backends, "service": name})
+            again = ansible.module(AUTH, args)
             assert (again.failed, again.changed) == (False, False), again.output
         airflow.write("/srv/control.conf", "[supervisorctl]\n")
         login = "-s unix:///run/supervisor.sock -u root -p 's3cret;x'"
@@ -537,7 +538,7 @@ def test_gunicorn_that_outlived_its_webserver_without_pid_file(ansible: Ansible,
     airflow.run(f"kill -KILL {airflow.main_pid()}; rm {HOME}/airflow-webserver.pid; sleep 2")
     info = ansible.module(INFO, {}).result
     assert (info["restart_pending"], info["in_force"]) == (True, None), info
-    assert "outlived its webserver" in info["restart_reason"]
+    assert "outlived its server" in info["restart_reason"]
     done = ansible.module(AUTH, {"backends": ["basic_auth", "session"]})
     assert done.result.get("restarted"), done.output
     assert not old & set(of_airflow(airflow))
@@ -625,22 +626,30 @@ CONTAINER = f"""\
 pkill -KILL -f 'airflow webserve[r]'
 sleep 0.3
 rm -f /srv/a/*.pid
-unshare --mount --pid --fork sh -c '
+$SCOPE unshare --mount --pid --fork sh -c '
   mount --make-rprivate /; mount -t tmpfs tmpfs /mnt
   for entry in /*; do
     case $entry in /mnt) continue;; esac
     if [ -L $entry ]; then cp -P $entry /mnt/; else mkdir /mnt$entry; mount --rbind $entry /mnt$entry; fi
   done
   mount --bind /srv/a /mnt{HOME}
-  AIRFLOW_HOME={HOME} exec chroot /mnt {AIRFLOW} {SERVER}' </dev/null >/srv/container.log 2>&1 &
+  AIRFLOW_HOME={HOME} exec chroot /mnt $AS {AIRFLOW} {SERVER}' </dev/null >/srv/container.log 2>&1 &
 for i in $(seq 100); do ss -ltn | grep -q :8080 && break; sleep 0.1; done
 """
 
 
-def test_container_that_sees_another_file(ansible: Ansible, airflow: AirflowHost) -> None:
+SCOPE = f"systemd-run --quiet --scope --unit docker-{'0123456789abcdef' * 4}"  # as Docker has it
+AS = "setpriv --reuid 50000 --regid 50000 --clear-groups"  # a user of the container alone
+
+
+@pytest.mark.parametrize("of_another_user", [False, True])
+def test_container_that_sees_another_file(ansible: Ansible, airflow: AirflowHost, of_another_user: bool) -> None:
     """What is essential of a container: namespaces and a root directory of its own. Docker does not run in the host."""
     airflow.run(f"rm -rf /srv/a; cp -a {HOME} /srv/a")
-    airflow.write("/srv/container.sh", CONTAINER, 0o755)
+    variables = f"export SCOPE='{SCOPE}' AS='{AS}'" if of_another_user else "export SCOPE= AS="
+    airflow.write("/srv/container.sh", CONTAINER.replace("\n", f"\n{variables}\n", 1), 0o755)
+    if of_another_user:
+        airflow.run("chown -R 50000:50000 /srv/a; chown root: /srv/a/airflow.cfg; chmod 644 /srv/a/airflow.cfg")
     airflow.run("/srv/container.sh")
     airflow.wait_healthy()
     before = airflow.cfg.read_bytes()
@@ -649,7 +658,7 @@ def test_container_that_sees_another_file(ansible: Ansible, airflow: AirflowHost
         for args in ({}, {"path": f"{HOME}/airflow.cfg"}):
             done = ansible.module(AUTH, {**wanted, **args})
             assert done.failed, done.output
-            assert "a container" in done.msg
+            assert ("the container 0123456789ab" if of_another_user else "a container") in done.msg
         assert airflow.cfg.read_bytes() == before
         assert airflow.status("/api/v1/dags", "admin") == 403
 

@@ -7,9 +7,11 @@ the n-th call on request. tests/integration/host/test_crash_safety.py does the s
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,9 +22,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.replaceme
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.transaction import Step, transact
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
+from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import Endpoint
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import VERIFIED, Health
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Address
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.proc import Process
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Address, Server
 
 OURS, WORLD = "/plugins/module_utils/", "/plugins/module_utils/_host/"
 ADDRESS = Address("http://192.0.2.1:8080", "http://192.0.2.1:8080/health", None)
@@ -168,3 +172,49 @@ def test_fault_at_every_call(cfg: Path, fault: str, extra: list[Step]) -> None:
     print(f"{number - 1} calls, {failed} failed")
     assert failed > 80
     assert sorted(path.name for path in cfg.parent.iterdir()) == ["airflow.cfg"]
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[Process, int]]:
+    """A process that listens at a port, and is the server of the test, or is not."""
+    program = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), None); print(s.server_port, flush=True)\n"
+    command = [sys.executable, "-c", program + "import time; time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        port = int(child.stdout.readline())
+        process = proc.read_process(child.pid)
+        assert process
+        yield process, port
+        child.kill()
+
+
+@pytest.mark.parametrize(
+    ("is_server", "uid", "said", "seen"),
+    [
+        (True, os.geteuid(), None, True),
+        (False, os.geteuid(), r"process \d+ \(.*python.*\) listens at .*, and not the server that reads", False),
+        (True, 4711, None, False),
+    ],
+    ids=["the server listens", "another process listens", "a server of another user"],
+)
+def test_new_server_is_the_one_that_listens(
+    cfg: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    listener: tuple[Process, int],
+    is_server: bool,
+    uid: int,
+    said: str | None,
+    seen: bool,
+) -> None:
+    process, port = listener
+    new = process._replace(pid=process.pid if is_server else 2**22 + 1, uid=uid, started=2e9)  # else a pid of nobody
+    monkeypatch.setattr(restart, "running_servers", lambda: [Server(new, {}, str(cfg.parent), str(cfg))])
+    url = f"http://127.0.0.1:{port}"
+    address = Address(url, url + "/health", Endpoint(port, "127.0.0.1"))
+    step = Restart([], [], str(cfg.parent), str(cfg), [address], [address], 1, VERIFIED, [])
+    if said:
+        with pytest.raises(AirflowError, match=said):
+            step._inspect_new_servers()
+    else:
+        step._inspect_new_servers()
+    assert step.seen is seen

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import ServiceDefinition
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos import (
     Keytab,
     check,
@@ -19,11 +17,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.kerberos im
     validate_keytab_variable,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import family_of, kerberos_backend
+from unit.plugins import hosts
 from unit.plugins.module_utils._host.test_keytab import entry, keytab
 
 
-def host(**environment: str) -> Any:
-    return SimpleNamespace(environment=environment, environment_of="the server (pid 7)")
+def host(**environment: str) -> Host:
+    return hosts.host(servers=[hosts.server(environment=environment)])
 
 
 def cfg(text: str) -> Cfg:
@@ -39,6 +38,9 @@ IN_FILE = cfg("[kerberos]\nkeytab = /etc/airflow.keytab\n")
         ({}, IN_FILE, Keytab("/etc/airflow.keytab", "file")),
         ({}, cfg("[core]\n"), Keytab("airflow.keytab", "default")),
         ({"AIRFLOW__KERBEROS__KEYTAB": "/a"}, IN_FILE, Keytab("/a", "environment")),
+        ({"K": "/etc/k", "HOME": "/srv"}, cfg("[kerberos]\nkeytab = $K/a\n"), Keytab("/etc/k/a", "file")),
+        ({"HOME": "/srv"}, cfg("[kerberos]\nkeytab = ~/a\n"), Keytab("/srv/a", "file")),
+        ({"AIRFLOW__KERBEROS__KEYTAB": "~/a", "HOME": "/srv"}, IN_FILE, Keytab("/srv/a", "environment")),
         ({"AIRFLOW__KERBEROS__KEYTAB": "/a", "KRB5_KTNAME": "FILE:/b"}, IN_FILE, Keytab("FILE:/b", "environment")),
     ],
 )
@@ -72,7 +74,7 @@ def test_the_backend_by_either_of_its_paths() -> None:
     assert kerberos_backend(family_of("3.0.6"), [family.backends["session"]]) is None
 
 
-def served(tmp_path: Path, keytab: bytes | None) -> tuple[Any, Cfg, Path]:
+def served(tmp_path: Path, keytab: bytes | None) -> tuple[Host, Cfg, Path]:
     """A host whose file names this keytab."""
     path = tmp_path / "airflow.keytab"
     if keytab is not None:
@@ -80,13 +82,7 @@ def served(tmp_path: Path, keytab: bytes | None) -> tuple[Any, Cfg, Path]:
         path.chmod(0o400)
     file = tmp_path / "airflow.cfg"
     file.write_text(f"[kerberos]\nkeytab = {path}\n")
-    found = SimpleNamespace(
-        environment={},
-        home=str(tmp_path),
-        server=None,
-        service=ServiceDefinition("", [], {}, None),
-        real_path=str(file),
-    )
+    found = hosts.host(home=str(tmp_path), servers=[], real_path=str(file))
     return found, Cfg.from_bytes(file.read_bytes(), str(file)), path
 
 
@@ -120,7 +116,7 @@ def test_one_that_serves(tmp_path: Path) -> None:
 
 def test_the_hosts_name_that_webserver_config_sets(tmp_path: Path) -> None:
     found, file, _path = served(tmp_path, SERVICE)
-    found.interpreter = "/not/to/be/asked"
+    found = found._replace(interpreter="/not/to/be/asked")
     config = tmp_path / "webserver_config.py"
     config.write_text("SERVER_NAME = 'Web1.example.com'\n")
     check(found, file, "a.backend", pytest.fail)

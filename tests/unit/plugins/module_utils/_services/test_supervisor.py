@@ -67,6 +67,26 @@ def test_supervisord_that_listens_by_an_included_file(tmp_path: Path) -> None:
     assert SupervisorConfig(daemon).address() == (f"unix://{tmp_path}/conf.d/s", ("u", "s3cret;x"))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-c", "F"],
+        ["-cF"],
+        ["-nc", "F"],
+        ["-ncF"],
+        ["-n", "-cF"],
+        ["-l", "/x.log", "-c", "F"],
+        ["--configuration", "F"],
+        ["--configuration=F"],
+        ["--conf=F"],
+    ],
+)
+def test_file_of_a_supervisord_by_its_options(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "F").write_text("")
+    arguments = ["/usr/bin/supervisord", *(word.replace("F", str(tmp_path / "F")) for word in options)]
+    assert SupervisorConfig(Process(1, 0, 0.0, 0, arguments)).path == str(tmp_path / "F")
+
+
 def daemon_with(folder: Path, text: str) -> Process:
     (folder / "supervisord.conf").write_text(text)
     return Process(1, 0, 0.0, 0, ["/usr/bin/supervisord", "-c", str(folder / "supervisord.conf")])
