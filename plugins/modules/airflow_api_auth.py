@@ -182,7 +182,9 @@ in_force:
   elements: str
   sample: [airflow.api.auth.backend.basic_auth, airflow.api.auth.backend.session]
 restarted:
-  description: Whether the server was restarted, or in check mode would be.
+  description:
+    - Whether the server was restarted, or in check mode would be. Null if the services were restarted, and no new
+      server that reads the file was seen; a warning says so.
   returned: success
   type: bool
   sample: true

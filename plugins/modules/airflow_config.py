@@ -107,7 +107,9 @@ settings:
       after: "64"
       changed: true
 restarted:
-  description: Whether the server was restarted, or in check mode would be.
+  description:
+    - Whether the server was restarted, or in check mode would be. Null if the services were restarted, and no new
+      server that reads the file was seen; a warning says so.
   returned: success
   type: bool
   sample: true

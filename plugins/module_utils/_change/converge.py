@@ -31,7 +31,8 @@ class Outcome(Record):
     seen: bool = True  # whether a restarted server was seen that reads the file
 
     def result(self) -> dict[str, Any]:
-        return {"backup_file": self.backup_file} if self.backup_file else {}
+        result: dict[str, Any] = {"backup_file": self.backup_file} if self.backup_file else {}
+        return result if self.seen else {**result, "restarted": None, "restart_pending": None}
 
 
 @contextlib.contextmanager

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import validate_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
+    from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 
 # Airflow itself comes first: it puts its plugins folder on sys.path.
 _IMPORT_CHECK = """
@@ -111,6 +113,8 @@ def _restart(plan: Plan) -> Restart:
                 % (address.health_url, host.version, health.detail)
             )
     _check_certificate(plan)
+    if host.server and not plan.target.services.restart_command:
+        _check_next_environment(plan, host.server)
     try:
         managers = managers_of(plan.target.services, host)
     except AirflowError:
@@ -165,3 +169,16 @@ def _check_certificate(plan: Plan) -> None:
         ) from None
     except health.Unreachable:
         pass  # it does not run, or has no TLS yet
+
+
+def _check_next_environment(plan: Plan, server: Server) -> None:
+    """A variable that the service has been given since the server was started is not to be found after the restart.
+
+    :raises AirflowError: if with it the change would do nothing.
+    """
+    from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import next_environment
+
+    environment, _note = next_environment(server)
+    if environment is not None:
+        source = "%s at its next start" % plan.host.environment_of
+        validate_overrides(plan.settings, environment, source)

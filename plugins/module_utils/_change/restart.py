@@ -242,7 +242,8 @@ class Restart(Step):
         reading = [server for server in new if server.cfg_path == self._cfg_path]
         for server in reading:
             source = "the restarted server (pid %d)" % server.process.pid
-            validate_overrides(self._settings, server.environment, source, outcome="")
+            hints = sorted({manager.reload_hint for manager in self._managers})
+            validate_overrides(self._settings, server.environment, source, outcome="".join(hints))
         for address in self._new:
             self._inspect_address(address, new, reading)
         self.seen = bool(reading) or not self._new

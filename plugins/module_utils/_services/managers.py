@@ -22,10 +22,12 @@ COMMAND_LIMIT = 900
 class Manager(Protocol):
     """One service as its manager knows it. ``str()`` names it for a sentence.
 
-    ``interposes``: whether anything can be done between its ``stop`` and its ``start``.
+    ``interposes``: whether anything can be done between its ``stop`` and its ``start``. ``reload_hint``: a sentence on
+    how the manager is made to read its own files again, with a blank before it; "" where it always does.
     """
 
     interposes: bool
+    reload_hint: str
 
     def main_pid(self) -> int | None:
         """The service's main process; 0 if it has none. None where the manager does not know."""
@@ -111,6 +113,7 @@ class Command:
     """A command of the user's that restarts the server, run by /bin/sh."""
 
     interposes = False
+    reload_hint = ""
 
     def __init__(self, command: str) -> None:
         self._command = command

@@ -35,6 +35,7 @@ class Supervisor:
     """
 
     interposes = True
+    reload_hint = " If the files of supervisor have changed, run supervisorctl reread, and supervisorctl update."
 
     def __init__(self, daemon: proc.Process, program: str) -> None:
         self.name = program

@@ -41,6 +41,7 @@ class Systemd:
     """A service unit of the system's own systemd."""
 
     interposes = True
+    reload_hint = " If the unit's files have changed, run systemctl daemon-reload."
 
     def __init__(self, unit: str) -> None:
         self.unit = unit_name(unit)
@@ -70,7 +71,8 @@ class Systemd:
 
     def definition(self) -> ServiceDefinition:
         """What the unit gives its processes, as systemd has read it."""
-        shown = self.show("ExecStart", "Environment", "EnvironmentFiles", "User", "WorkingDirectory")
+        properties = ("ExecStart", "Environment", "EnvironmentFiles", "UnsetEnvironment", "User", "WorkingDirectory")
+        shown = self.show(*properties)
         _before, _found, rest = shown.get("ExecStart", "").partition("argv[]=")
         user = shown.get("User") or None
         directory = shown.get("WorkingDirectory", "").lstrip("!-")
@@ -79,7 +81,7 @@ class Systemd:
         return ServiceDefinition(
             name=str(self),
             arguments=_split(rest.partition(" ; ")[0]),
-            environment=_environment(shown.get("Environment", ""), shown.get("EnvironmentFiles", "")),
+            environment=_environment(*(shown.get(name, "") for name in properties[1:4])),
             user=user,
             directory=directory or "/",
             is_known=True,
@@ -198,8 +200,8 @@ def units_like(word: str) -> list[str]:
     return sorted(line.split()[0] for line in lines if line.strip())
 
 
-def _environment(own: str, files: str) -> dict[str, str]:
-    """What a unit gives its processes: its environment files, over its own settings."""
+def _environment(own: str, files: str, unset: str) -> dict[str, str]:
+    """What a unit gives its processes: its environment files, over its own settings, without what it unsets."""
     found = dict(_pairs(_split(own)))
     for path in files.split("\n"):
         try:
@@ -210,7 +212,8 @@ def _environment(own: str, files: str) -> dict[str, str]:
             if line and not line.startswith(("#", ";")):
                 name, _equals, value = line.partition("=")
                 found[name.strip()] = " ".join(_split(value))
-    return found
+    unwanted = set(_split(unset))
+    return {name: value for name, value in found.items() if not {name, "%s=%s" % (name, value)} & unwanted}
 
 
 def _split(text: str) -> list[str]:

@@ -17,6 +17,7 @@ class Sysvinit:
     """An init script, asked to ``stop`` and to ``start``, which LSB wants to succeed where it is so already."""
 
     interposes = True
+    reload_hint = ""
 
     def __init__(self, name: str, folder: str = FOLDER) -> None:
         self._path = os.path.join(folder, name)

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import Setting
 from ansible_collections.fleetops.airflow.plugins.module_utils._change import restart
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.replacement import Replacement
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.restart import Restart
@@ -42,6 +43,7 @@ class Service:
     """A manager and its server at once: it has read the file as it was when it was started last."""
 
     interposes = True
+    reload_hint = " Read your files again."
 
     def __init__(self, cfg: Path) -> None:
         self.cfg = cfg
@@ -218,3 +220,15 @@ def test_new_server_is_the_one_that_listens(
     else:
         step._inspect_new_servers()
     assert step.seen is seen
+
+
+def test_variable_of_the_new_server_is_reported_with_how_its_manager_reads_its_files(
+    cfg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Process(2**22 + 1, 1, 2e9, os.geteuid(), [])
+    environment = {"AIRFLOW__API__AUTH_BACKENDS": "x"}
+    monkeypatch.setattr(restart, "running_servers", lambda: [Server(new, environment, str(cfg.parent), str(cfg))])
+    setting = Setting("api", "auth_backends", "y")
+    step = Restart([Service(cfg)], [], str(cfg.parent), str(cfg), [ADDRESS], [ADDRESS], 1, VERIFIED, [setting])
+    with pytest.raises(AirflowError, match=r"AUTH_BACKENDS=x in the environment of the restarted server.* Read your f"):
+        step._inspect_new_servers()

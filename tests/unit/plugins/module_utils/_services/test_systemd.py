@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._services import systemd
 
@@ -19,3 +21,18 @@ def test_pattern_is_no_unit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_name_of_a_unit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd.Systemd, "show", lambda *_properties: {"LoadState": "loaded"})
     assert systemd.Systemd(name).exists()
+
+
+def test_environment_of_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "environment"
+    file.write_text("B=3\n# no\nC='4 5'\nD=6\n")
+    shown = {
+        "ExecStart": "{ path=/v/airflow ; argv[]=/v/airflow webserver ; ignore_errors=no }",
+        "Environment": "A=1 B=2 E=7 F=8",
+        "EnvironmentFiles": f"{file} (ignore_errors=no)",
+        "UnsetEnvironment": "D E=7 F=9",
+    }
+    monkeypatch.setattr(systemd.Systemd, "show", lambda *_properties: shown)
+    definition = systemd.Systemd("airflow").definition()
+    assert definition.environment == {"A": "1", "B": "3", "C": "4 5", "F": "8"}
+    assert (definition.arguments, definition.directory) == (["/v/airflow", "webserver"], "/")
