@@ -123,11 +123,15 @@ def _named(name: str, kind: str, cfg_path: str, running: list[Server]) -> list[S
     if len(found) == 1:
         return found[0]
     if found:
+        several_managers = len({type(services[0]) for services in found}) > 1
         raise AirflowError(
-            "Service %s could be %s. Set service_manager to the one that is meant%s."
+            "Service %s could be %s. %s%s."
             % (
                 name,
                 " or ".join(str(services[0]) for services in found),
+                "Set service_manager to the one that is meant"
+                if several_managers
+                else "Which of them is meant is seen from its server: start it before this task",
                 with_option("restart_command", ", or use restart_command"),
             )
         )

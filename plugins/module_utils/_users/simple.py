@@ -148,7 +148,7 @@ def find_user(host: Host, username: str) -> UserFound:
     path = passwords_path(cfg, host.environment, host.home, home_of(user.uid if user else os.geteuid()))
     with acting_as(user):
         passwords = passwords_in(_read(path), path)
-    return UserFound(users_of(cfg), passwords.get(username), path)
+    return UserFound(users_of(cfg, host.environment), passwords.get(username), path)
 
 
 def plan_user(found: UserFound, wanted: DesiredUser) -> UserPlan:
@@ -186,9 +186,11 @@ def role_of(roles: list[str] | None) -> str | None:
     return role
 
 
-def users_of(cfg: Cfg) -> dict[str, str]:
-    """Name -> role, with teams behind another colon where the file has them."""
-    value = cfg.get(_SECTION, _USERS)
+def users_of(cfg: Cfg, environment: Mapping[str, str]) -> dict[str, str]:
+    """Name -> role, with teams behind another colon where they are given. Those of the server's environment, if it
+    names any: the file's are not read then.
+    """
+    value = environment.get(variable_name(_SECTION, _USERS), cfg.get(_SECTION, _USERS))
     words = [word.strip() for word in (_DEFAULT if value is None else value).split(",")]
     return {name: role for name, _colon, role in (word.partition(":") for word in words) if name}
 

@@ -301,11 +301,26 @@ def test_user_is_made_in_the_database_of_a_stopped_service(
         for check, expected in ((True, "0"), (False, "1")):
             made = ansible.module(USER, args, check=check)
             assert made.result.get("created"), made.output
+            assert "environment of the server is not known" not in made.output
             assert airflow.run(count).strip() == expected
             assert airflow.run(f"ls {HOME}/airflow.db", check=False) == ""
     finally:
         airflow.run(f"mv {HOME}/aside.db {HOME}/airflow.db; rm -f {HOME}/real.db {HOME}/away.db")
         airflow.write_environment()
+
+
+def test_user_of_a_stopped_service_whose_environment_is_not_known(ansible: Ansible, airflow: AirflowHost) -> None:
+    """Another database may stand in it than in the file."""
+    start, user = WAYS["script"]
+    under_systemd(airflow, start, user)
+    airflow.wait_healthy()
+    airflow.run(f"systemctl stop {UNIT}")
+    args = {"airflow_home": str(HOME), "username": "deployer", "state": "absent"}
+    for more, said in ({"service": [UNIT]}, "does not say all of it"), ({}, "no service is named"):
+        done = ansible.module(USER, {**args, **more}, check=True)
+        assert not done.failed, done.output
+        assert "The environment of the server is not known" in " ".join(done.output.split())
+        assert said in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("start", [under_systemd, under_supervisor])
@@ -346,6 +361,18 @@ NAMES: dict[str, tuple[dict[str, str], list[str]]] = {
     "numprocs": (
         {"supervisord.conf": INTERFACE + RPC + PROGRAM_OF + "numprocs = 1\nprocess_name = web_%(process_num)02d\n"},
         ["web:web_00", "web:*", "web"],
+    ),
+    "numprocs of two": (
+        {
+            "supervisord.conf": INTERFACE
+            + RPC
+            + PROGRAM_OF.replace(
+                SERVER,
+                f"webserver --hostname 0.0.0.0 --port 808%(process_num)d --pid {HOME}/%(process_num)d.pid",
+            )
+            + "numprocs = 2\nprocess_name = web_%(process_num)02d\n"
+        },
+        ["web:*", "web"],
     ),
     "program in an included file": (
         {

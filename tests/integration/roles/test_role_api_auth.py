@@ -105,6 +105,33 @@ def test_a_user_with_another_password(ansible: Ansible, refusing: Airflow) -> No
     assert ansible.module(USER, {**args, "password": airflow.users["viewer"]}).changed
 
 
+def test_login_that_a_public_role_hides_is_not_called_proved(ansible: Ansible, refusing: Airflow) -> None:
+    """Every caller may do what the public role may, with a wrong password too, so no request proves a login."""
+    airflow = refusing
+    config = airflow.home / "webserver_config.py"
+    pristine = config.read_text()
+    variables = {
+        "api_auth_airflow_home": str(airflow.home),
+        "api_auth_user": {"username": "newcomer", "password": PASSWORD, "role": "User"},
+    }
+    config.write_text(pristine + '\nAUTH_ROLE_PUBLIC = "Op"\n')
+    try:
+        airflow.restart_webserver()
+        did = ansible.playbook(PLAY, variables)
+        user = next(task.result for task in did.tasks if task.action == USER)
+        assert did.rc != 0, did.output
+        assert (user["created"], user["login_proved"]) == (True, False)
+        assert "the server accepts the same request without credentials (anonymous access)" in did.output
+    finally:
+        config.write_text(pristine)
+        airflow.restart_webserver()
+    assert may_trigger(airflow, "newcomer", PASSWORD) == 400
+    again = ansible.playbook(PLAY, variables)
+    assert (again.rc, again.changed) == (0, 0), again.output
+    args = {"airflow_home": str(airflow.home), "username": "newcomer", "state": "absent"}
+    assert ansible.module(USER, args).result["removed"]
+
+
 def test_a_password_is_tried_also_where_the_api_takes_none(ansible: Ansible, refusing: Airflow) -> None:
     airflow = refusing
     args = {"airflow_home": str(airflow.home), "username": "viewer", "password": airflow.users["viewer"]}

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit
+from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import edit, validate_overrides
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._users.simple import (
@@ -41,13 +41,22 @@ def cfg(text: str) -> Cfg:
     ],
 )
 def test_users_of_a_file(text: str, users: dict[str, str]) -> None:
-    assert users_of(cfg(text)) == users
-    assert users_of(edit(cfg(text), [users_setting(users)])) == users
+    assert users_of(cfg(text), {}) == users
+    assert users_of(edit(cfg(text), [users_setting(users)]), {}) == users
+
+
+def test_users_of_the_environment_count_and_those_of_the_file_do_not() -> None:
+    """Else a user whom the variable names would be reported as absent, and could go on logging in."""
+    text = cfg("[core]\nsimple_auth_manager_users = bob:admin\n")
+    environment = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "eve:op"}
+    assert users_of(text, environment) == {"eve": "op"}
+    with pytest.raises(AirflowError, match="SIMPLE_AUTH_MANAGER_USERS=eve:op in the environment of x overrides"):
+        validate_overrides([users_setting({})], environment, "x")
 
 
 def test_users_that_are_written_otherwise_are_the_same() -> None:
     text = cfg("[core]\nsimple_auth_manager_users = bob:admin , peter:viewer\n")
-    assert edit(text, [users_setting(users_of(text))]) is text
+    assert edit(text, [users_setting(users_of(text, {}))]) is text
 
 
 def test_roles() -> None:
