@@ -185,7 +185,7 @@ class Case:
 def case(request: pytest.FixtureRequest, ansible: Ansible) -> Iterator[Case]:
     def set_up(airflow: Airflow) -> None:
         (airflow.dags / "rerun.py").write_text(STEPS + DAGS)
-        (airflow.dags / "gone.py").write_text(STEPS + 'fails(dag("gone"), "load")\n')
+        (airflow.dags / "gone.py").write_text(STEPS + 'gone = dag("gone")\nfails(gone, "load")\n')
         if airflow.installation.release.generation == "3":
             text = airflow.cfg.read_text().replace(
                 "simple_auth_manager_all_admins = False", "simple_auth_manager_all_admins = True"
