@@ -120,7 +120,7 @@ restart_reason:
 takes_passwords:
   description:
     - Whether a caller gets in with a username and a password, on Airflow 3 by way of a token. V(null) if it cannot be
-      told what is in force.
+      determined what is in force, or if a backend or an auth manager does not come with Airflow.
   returned: success
   type: bool
   sample: true
@@ -197,12 +197,12 @@ warnings_found:
   sample: []
 """
 
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import inspect
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, inspect
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import HOST_ARGUMENTS, target_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -213,13 +213,16 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.warnings im
     of_public_role,
     public_role,
     warnings_of,
+    webserver_config_is_newer,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._module import run_module
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
+    VersionFamily,
     backends_in_file,
     backends_override,
     backends_read,
     kerberos_backend,
+    refuses_passwords,
     split_backends,
     takes_passwords,
 )
@@ -235,6 +238,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     configured = split_backends(beats.value) if beats else backends_in_file(family, cfg)
     effective = backends_read(family, cfg, host.environment)
     in_force = effective if current.is_current else None
+    if any(backends_read(family, cfg, server.environment) != effective for server in host.servers):
+        in_force = None
+        module.warn(
+            "The servers of %s have different variables in their environments, so they do not accept the same callers: "
+            "%s." % (host.path, "; ".join(server.title for server in host.servers))
+        )
+    role = _public_role(current, module.warn)
     health = current.healths[0]() if current.healths else None
     return {
         "changed": False,
@@ -249,11 +259,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "in_force": in_force,
         "restart_pending": current.restart_reason is not None if current.is_known else None,
         "restart_reason": current.restart_reason,
-        "takes_passwords": takes_passwords(family, in_force) if in_force else None,
+        "takes_passwords": _takes_passwords(family, in_force),
         "open_to_everybody": open_to_everybody(family, current.url, target.tls)
         if health and health.state == "healthy"
         else None,
-        "public_role": public_role(host, cfg),
+        "public_role": role,
         "server": {
             "pid": host.server.process.pid,
             "started": to_iso_utc(host.server.process.started),
@@ -263,8 +273,26 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         if host.server
         else None,
         "kerberos": _kerberos(host, cfg) if kerberos_backend(family, effective) else None,
-        "warnings_found": [*warnings_of(host, cfg), *of_public_role(host, cfg)],
+        "warnings_found": [*warnings_of(host, cfg), *of_public_role(family, role)],
     }
+
+
+def _public_role(current: CurrentState, warn: Callable[[str], None]) -> str | None:
+    """That of the running server, if there is one; None if it cannot be determined."""
+    host, cfg = current.host, current.cfg
+    newer = host.server is not None and webserver_config_is_newer(host, cfg)
+    if newer:
+        warn("webserver_config.py was changed after the server was started, so the public role is not known.")
+    if newer or (host.server and host.family.token_path and not current.is_current):
+        return None
+    return public_role(host, cfg)
+
+
+def _takes_passwords(family: VersionFamily, in_force: list[str] | None) -> bool | None:
+    """None where it is not known: of backends that do not come with Airflow nobody knows."""
+    if in_force and takes_passwords(family, in_force):
+        return True
+    return False if in_force and refuses_passwords(family, in_force) else None
 
 
 def _kerberos(host: Host, cfg: Cfg) -> dict[str, Any]:

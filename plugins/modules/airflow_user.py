@@ -165,7 +165,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_once  # pylint: disable=unused-import
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import read_cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import addresses_of, read_cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import (
     CONVERGE_ARGUMENTS,
@@ -176,6 +176,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.options i
     change_policy_of,
     target_of,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import refuse_stranger
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import may_trigger, refused_login
@@ -211,11 +212,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if not host.is_environment_known:
         module.warn(
             "The environment of the server is not known: no running server was found, and %s. So this task uses the "
-            "database that %s names. If the server's environment names another one, start the server or name its "
-            "service."
+            "database that %s names. If the server's environment names another one, %s."
             % (
-                "%s does not say all of it" % host.service.name if target.services.names else "no service is named",
-                host.path,
+                *(
+                    ("%s does not show all of it" % host.service.name, host.path, "start the server")
+                    if target.services.names
+                    else ("no service is named", host.path, "start the server, or name its service")
+                ),
             )
         )
     cfg = read_cfg(host)
@@ -234,6 +237,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if wanted.password and not wanted.absent and takes_passwords(host.family, backends):
         login = Login(wanted.username, wanted.password)
     url = (target.url or base_url(host.family, cfg, host.arguments, host.environment)).rstrip("/")
+    if login:
+        try:
+            refuse_stranger(host, addresses_of(host, cfg, target), url, login.username)
+        except AirflowError as error:  # the database says whether the user is as the task says, and nothing else does
+            module.warn(str(error))
+            login = None
     return _in_database(module, wanted, login, host, target, url)
 
 
@@ -242,12 +251,12 @@ def _in_database(
 ) -> dict[str, Any]:
     """Up to 2.11 and with the FAB auth manager.
 
-    :param login: to be verified at ``url``; None if there is no password, or the API does not take one.
+    :param login: to be verified at ``url``; None if there is no password, or nothing that it could be sent to.
     """
     from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
     from ansible_collections.fleetops.airflow.plugins.module_utils._users.database import converge_user
 
-    rejected: str | None = "no password is given"
+    rejected: str | None = "the login was not tried"
     if login:
         details = any(value is not None for value in wanted.details.values())
         if details and module.params["trust_login"] and may_trigger(host.family, url, login, target.tls):

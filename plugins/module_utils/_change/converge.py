@@ -11,10 +11,16 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.current i
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.lock import locked, uninterrupted
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import ChangePolicy, Target
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import DesiredState, Plan, plan
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import (
+    DesiredState,
+    NextEnvironment,
+    Plan,
+    plan,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import verify
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import secrets
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 if TYPE_CHECKING:
@@ -62,15 +68,20 @@ def plan_for(
     current = inspect(host, target)
     for warning in current.unknown:
         warn(warning)
-    environment, note = None, ""
-    if host.server and any(override(setting, host.environment) for setting in desired.settings):
-        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import next_environment
-
-        environment, note = next_environment(host.server)
-    found = plan(current, desired, target, policy, environment, note)
+    found = plan(current, desired, target, policy, [_next_environment(server, desired) for server in host.servers])
     for warning in found.warnings:
         warn(warning)
     return found
+
+
+def _next_environment(server: Server, desired: DesiredState) -> NextEnvironment:
+    """The one that it has now, unless a variable in it overrides the file and its service is known to set another."""
+    environment, note = None, ""
+    if any(override(setting, server.environment) for setting in desired.settings):
+        from ansible_collections.fleetops.airflow.plugins.module_utils._services.services import next_environment
+
+        environment, note = next_environment(server)
+    return NextEnvironment(server.title, server.environment if environment is None else environment, note)
 
 
 def converge(
@@ -101,7 +112,7 @@ def converge(
     seen = restart is None or restart.seen
     if not seen:
         warn(
-            "Whether the restarted server reads %s could not be determined: after the restart no server that reads it "
-            "was found on this host." % change.host.path
+            "Whether what was restarted has read %s could not be determined: after the restart no new process "
+            "that reads it was found on this host." % change.host.path
         )
     return Outcome(backup_file, change.verification.login is not None, seen)

@@ -26,10 +26,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     Address,
     Server,
     base_url,
-    is_older_than,
+    is_before,
     serves_execution_only,
     to_iso_utc,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import described, voucher_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 _MOST_BYTES = 1 << 24  # of airflow.cfg, which has some 100 kB
@@ -71,6 +72,7 @@ def inspect(host: Host, target: Target) -> CurrentState:
     url = _url(host, cfg, target)
     unknown: list[str] = []
     reason = _restart_reason(host, addresses, unknown.append)
+    reason = reason or _reason_of_components(host, target.services.names, unknown.append)
     return CurrentState(host, data, cfg, addresses, healths, url, reason, tuple(unknown))
 
 
@@ -103,7 +105,7 @@ def _restart_reason(host: Host, addresses: list[Address], report_unknown: Callab
     servers: list[Server | None] = [*host.servers] or [None]
     for server, address in zip(servers, addresses):
         unrelated = _unrelated(host, server, address)
-        for orphan in orphans_of(host.home, host.real_path, unrelated):
+        for orphan in orphans_of(host.home, host.real_path, host.uids, unrelated):
             if server is None or orphan.started < server.process.started:
                 return "%s (pid %d) outlived its server and serves the configuration of %s" % (
                     "gunicorn" if "gunicorn" in orphan.arguments[0] else "a worker",
@@ -116,10 +118,25 @@ def _restart_reason(host: Host, addresses: list[Address], report_unknown: Callab
         if unrelated:
             report_unknown(
                 "Process %d (%s) listens at %s beside the server (pid %d), so what answers there cannot be determined."
-                % (unrelated[0].pid, " ".join(unrelated[0].arguments[:2]), address.base_url, server.process.pid)
+                % (unrelated[0].pid, described(unrelated[0]), address.base_url, server.process.pid)
             )
     if host.servers:
-        return _older(host, min(host.servers, key=lambda server: server.process.started), report_unknown)
+        oldest = min(host.servers, key=lambda server: server.process.started)
+        return _older(host, oldest.process, "the server", report_unknown)
+    return None
+
+
+def _reason_of_components(host: Host, services: tuple[str, ...], report_unknown: Callable[[str], None]) -> str | None:
+    """Why components of Airflow that the task names beside the servers of the API, or without them, need a restart."""
+    names = set(services) - host.service_names
+    if not names:
+        return None
+    for process in sorted(proc.processes(b"airflow"), key=lambda process: process.started):
+        found = names & voucher_of(process).names
+        if found:
+            reason = _older(host, process, "the service %s" % sorted(found)[0], report_unknown)
+            if reason:
+                return reason
     return None
 
 
@@ -140,24 +157,25 @@ def _unrelated(host: Host, server: Server | None, address: Address) -> list[proc
     return unrelated
 
 
-def _older(host: Host, server: Server, report_unknown: Callable[[str], None]) -> str | None:
-    """Whether the file has changed since the server has read it."""
+def _older(host: Host, process: proc.Process, what: str, report_unknown: Callable[[str], None]) -> str | None:
+    """Whether the file has changed since the process has read it."""
     changed, renewed = last_changed(host.path)
     if changed > time.time():
         report_unknown(
-            "%s was last changed in the future (%s), so whether the server has read it as it is now cannot be told."
-            % (host.path, to_iso_utc(changed))
+            "%s was last changed in the future (%s), so whether %s has read it as it is now cannot be told."
+            % (host.path, to_iso_utc(changed), what)
         )
-    elif is_older_than(server, changed):
-        return "the server (pid %d, started %s) is older than airflow.cfg (%s)" % (
-            server.process.pid,
-            to_iso_utc(server.process.started),
+    elif is_before(process, changed):
+        return "%s (pid %d, started %s) is older than airflow.cfg (%s)" % (
+            what,
+            process.pid,
+            to_iso_utc(process.started),
             to_iso_utc(changed),
         )
-    elif is_older_than(server, renewed):
+    elif is_before(process, renewed):
         return (
-            "airflow.cfg, or a link to it, was replaced or got another owner or mode at %s, after the server (pid %d) "
-            "was started: it may have read another file" % (to_iso_utc(renewed), server.process.pid)
+            "airflow.cfg, or a link to it, was replaced or got another owner or mode at %s, after %s (pid %d) "
+            "was started: it may have read another file" % (to_iso_utc(renewed), what, process.pid)
         )
     return None
 
@@ -228,7 +246,7 @@ def _address(host: Host, server: Server | None, url: str, own: str) -> Address:
     endpoint = endpoint_of(base)
     if url != own and _leads_elsewhere(host, server, endpoint):
         endpoint = endpoint_of(own)
-    return Address(base, base + path, endpoint)
+    return Address(base, base + path, endpoint, is_given=url != own)
 
 
 def _leads_elsewhere(host: Host, server: Server | None, endpoint: Endpoint | None) -> bool:
@@ -245,4 +263,4 @@ def _is_taken(host: Host, endpoint: Endpoint) -> bool:
     unrelated = unrelated_listeners(endpoint, None)
     if not unrelated:
         return proc.is_listened_on(*endpoint)  # another user's, whom this task cannot see
-    return not orphans_of(host.home, host.real_path, unrelated)
+    return not orphans_of(host.home, host.real_path, host.uids, unrelated)

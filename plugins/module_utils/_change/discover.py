@@ -197,7 +197,7 @@ def _aliases(services: tuple[str, ...]) -> dict[str, str]:
 
     if not systemd.is_running():
         return {}
-    found = {name: systemd.Systemd(name).own_name() for name in services}
+    found = {name: systemd.Systemd(name).own_name() for name in services if systemd.may_be_alias(name)}
     return {name: own for name, own in found.items() if own}
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import (
     Setting,
@@ -51,6 +51,14 @@ class Verification(Record):
     health: bool = False  # a restart waits for health by itself
     login: Login | None = None
     url: str = ""  # where the login is tried
+
+
+class NextEnvironment(Record):
+    """What a server gets at its next start. ``source``: whose it is, for a sentence; ``note``: a sentence on it."""
+
+    source: str
+    environment: dict[str, str]
+    note: str = ""
 
 
 class Plan(Record):
@@ -116,20 +124,24 @@ def plan(
     desired: DesiredState,
     target: Target,
     policy: ChangePolicy,
-    next_environment: dict[str, str] | None = None,
-    note: str = "",
+    next_environments: Sequence[NextEnvironment] = (),
 ) -> Plan:
     """
-    :param next_environment: what the server gets at its next start, if that is another environment and known. ``note``
-        is a sentence on it.
+    :param next_environments: of each of the host's servers; none if they are those of the running servers.
     :raises AirflowError: if what the task wants cannot be: a variable overrides the file, or nobody can log in.
     """
     host, before = current.host, current.cfg
-    environment = host.environment if next_environment is None else next_environment
-    outcome = " Nothing was changed.%s" % note
-    validate_overrides(desired.settings, environment, host.environment_of, outcome)
-    gone = [variable for setting in desired.settings for variable in setting.variables if variable in host.environment]
-    gone = [variable for variable in gone if variable not in environment]
+    following = next_environments or [NextEnvironment(one.title, one.environment) for one in host.servers]
+    for source, environment, note in following or [NextEnvironment(host.environment_of, host.environment)]:
+        validate_overrides(desired.settings, environment, source, " Nothing was changed.%s" % note)
+    variables = [variable for setting in desired.settings for variable in setting.variables]
+    gone = [
+        variable
+        for server, after_restart in zip(host.servers, following)
+        for variable in variables
+        if variable in server.environment and variable not in after_restart.environment
+    ]
+    environment = following[0].environment if following else host.environment
     after = edit(before, desired.settings)
     if after is not before:
         from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.values import validate_values

@@ -113,8 +113,8 @@ def _restart(plan: Plan) -> Restart:
                 % (address.health_url, host.version, health.detail)
             )
     _check_certificate(plan)
-    if host.server and not plan.target.services.restart_command:
-        _check_next_environment(plan, host.server)
+    for server in host.servers if not plan.target.services.restart_command else ():
+        _check_next_environment(plan, server)
     try:
         managers = managers_of(plan.target.services, host)
     except AirflowError:
@@ -146,6 +146,7 @@ def _restart(plan: Plan) -> Restart:
         tls=plan.target.tls,
         settings=plan.settings,
         unhealthy=unhealthy,
+        uids=host.uids,
     )
 
 
@@ -155,7 +156,10 @@ def _check_certificate(plan: Plan) -> None:
     :raises AirflowError: if its certificate does not serve for that.
     """
     login, url = plan.verification.login, plan.verification.url
-    if not login or not url.startswith("https:"):
+    urls = [[address.base_url for address in addresses] for addresses in (plan.current.addresses, plan.addresses)]
+    # That of a server that is to get another certificate, or another address, says nothing.
+    is_to_stay = urls[0] == urls[1] and not any(setting.option.endswith("ssl_cert") for setting in plan.settings)
+    if not login or not url.startswith("https:") or not is_to_stay:
         return
     from ansible_collections.fleetops.airflow.plugins.module_utils._host import health
 
@@ -180,5 +184,5 @@ def _check_next_environment(plan: Plan, server: Server) -> None:
 
     environment, _note = next_environment(server)
     if environment is not None:
-        source = "%s at its next start" % plan.host.environment_of
+        source = "%s at its next start" % server.title
         validate_overrides(plan.settings, environment, source)

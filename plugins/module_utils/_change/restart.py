@@ -20,6 +20,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint im
     unrelated_listeners,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import place_of, read_end
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.isolation import shares_network
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.launchers import components_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.masking import masked, whole_lines
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import (
@@ -30,6 +31,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.server impo
     is_older_than,
     running_servers,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import described
 from ansible_collections.fleetops.airflow.plugins.module_utils._services.managers import Manager
 
 _RECOVERY = 300  # seconds, at least, that a server gets after a rollback
@@ -52,6 +54,7 @@ class Restart(Step):
         start it has limits of its own.
     :param settings: what the new server has to read in the file: its environment may be another one than before.
     :param unhealthy: why the server was not healthy before this task; None if it was.
+    :param uids: the users as whom the server is known to run.
     """
 
     restarts = True
@@ -68,6 +71,7 @@ class Restart(Step):
         tls: health.Tls,
         settings: list[Setting],
         unhealthy: str | None = None,
+        uids: set[int] | None = None,
     ) -> None:
         self._managers = managers
         self._servers = servers
@@ -78,9 +82,11 @@ class Restart(Step):
         self._tls = tls
         self._settings = settings
         self._unhealthy = unhealthy
+        self._uids = uids or set()
         self.seen = False  # whether a new server was seen that reads the file
         self._touched = False  # whether a service may have been stopped or started
         self._begun = 0.0
+        self._pids: list[int | None] = []  # of the services, before
         self._outcome = ""
         self._outputs = {path for server in servers for path in proc.regular_outputs(server.process.pid)}
 
@@ -122,12 +128,15 @@ class Restart(Step):
         names = {name for server in self._servers for name in server.voucher.names}
         return [
             server
-            for server in running_servers()
+            for server in self._running()
             if server.cfg_path == self._cfg_path
             and not is_older_than(server, self._begun)
             and server.is_credible(self._cfg_path)
             and (not names or server.voucher.names & names)
         ]
+
+    def _running(self) -> list[Server]:
+        return [server.with_path_here(self._cfg_path) for server in running_servers()]
 
     def _restart(self, addresses: list[Address], servers: list[Server]) -> None:
         """Stop and start the services. Whatever fails, none stays down that had been stopped for this."""
@@ -136,6 +145,7 @@ class Restart(Step):
         for name in ("out", "err", "log"):  # where `airflow webserver -D` writes
             self._outputs.add(os.path.join(self._home, "airflow-webserver." + name))
         self._sizes = {path: _size(path) for path in self._outputs}
+        self._pids = [manager.main_pid() for manager in self._managers]
         old = self._processes(addresses, servers)
         self._begun = time.time()
         to_start: list[Manager] = list(self._managers)
@@ -184,7 +194,7 @@ class Restart(Step):
         family += [process for manager in self._managers for process in components_of(manager.main_pid() or 0)]
         for address in addresses:
             unrelated = unrelated_listeners(address.endpoint, None) if address.endpoint else []
-            for orphan in orphans_of(self._home, self._cfg_path, unrelated):
+            for orphan in orphans_of(self._home, self._cfg_path, self._uids, unrelated):
                 family += [orphan, *proc.descendants(orphan.pid)]
         return family
 
@@ -204,7 +214,7 @@ class Restart(Step):
             if unrelated and address.endpoint:
                 raise AirflowError(
                     "Port %d is taken by pid %d (%s), which does not belong to this Airflow."
-                    % (address.endpoint.port, unrelated[0].pid, " ".join(unrelated[0].arguments[:2]))
+                    % (address.endpoint.port, unrelated[0].pid, described(unrelated[0]))
                 )
 
     def _await(self, addresses: list[Address], timeout: float, known: Sequence[Server] = ()) -> None:
@@ -235,8 +245,7 @@ class Restart(Step):
         """:raises AirflowError: if what came up reads another file, or has a variable that overrides it, or if another
         process listens where it should.
         """
-        running = [server.with_path_here(self._cfg_path) for server in running_servers()]
-        new = [server for server in running if not is_older_than(server, self._begun)]
+        new = [server for server in self._running() if not is_older_than(server, self._begun)]
         claims = [one for one in new if one.cfg_path == self._cfg_path and not one.is_credible(self._cfg_path)]
         new = [server for server in new if server not in claims]
         reading = [server for server in new if server.cfg_path == self._cfg_path]
@@ -246,7 +255,12 @@ class Restart(Step):
             validate_overrides(self._settings, server.environment, source, outcome="".join(hints))
         for address in self._new:
             self._inspect_address(address, new, reading)
-        self.seen = bool(reading) or not self._new
+        self.seen = bool(reading) if self._new else self._has_new_processes()
+
+    def _has_new_processes(self) -> bool:
+        """Whether each of the services has another main process than before."""
+        now = [manager.main_pid() for manager in self._managers]
+        return all(pid and pid != before for pid, before in zip(now, self._pids))
 
     def _inspect_address(self, address: Address, new: list[Server], reading: list[Server]) -> None:
         """:param reading: those of the new servers that read the file."""
@@ -264,23 +278,24 @@ class Restart(Step):
                 "After the restart the server at %s (%s) does not read %s. Correct path, airflow_home or service."
                 % (address.base_url, answering[0], self._cfg_path)
             )
+        self._inspect_listeners(address, [server for server in reading if shares_network(server.process.pid)])
+
+    def _inspect_listeners(self, address: Address, reading: list[Server]) -> None:
+        """:param reading: the new servers that read the file, and have the network of this host."""
         listening = unrelated_listeners(address.endpoint, None) if address.endpoint and reading else []
-        left = orphans_of(self._home, self._cfg_path, listening)  # of `airflow webserver -D`, a gunicorn of its own
-        if listening and not any(
-            process in left or any(proc.is_within(process.pid, server.process.pid) for server in reading)
-            for process in listening
-        ):
-            raise AirflowError(
-                "After the restart process %d (%s) listens at %s, and not the server that reads %s (pid %d). End that "
-                "process, or correct the port."
-                % (
-                    listening[0].pid,
-                    " ".join(listening[0].arguments[:2]),
-                    address.base_url,
-                    self._cfg_path,
-                    reading[0].process.pid,
-                )
-            )
+        # Of `airflow webserver -D`, gunicorn is no child of the server.
+        uids = self._uids.union(server.process.uid for server in reading)
+        left = orphans_of(self._home, self._cfg_path, uids, listening)
+        family = [one.pid for server in reading for one in (server.process, *proc.descendants(server.process.pid))]
+        if not listening or any(process in left or process.pid in family for process in listening):
+            return
+        if address.is_given and any(map(proc.listening_at, family)):
+            return  # a proxy, which was started with the server
+        raise AirflowError(
+            "After the restart process %d (%s) listens at %s, and not the server that reads %s (pid %d). End that "
+            "process, or correct the port."
+            % (listening[0].pid, described(listening[0]), address.base_url, self._cfg_path, reading[0].process.pid)
+        )
 
     def _await_steadiness(self) -> None:
         """Services without an address show only by staying that they could read the file."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import await_healthy
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import stranger_at
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Address, await_healthy
 
 
 def verify(plan: Plan) -> None:
@@ -17,6 +19,25 @@ def verify(plan: Plan) -> None:
     if login:
         from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
+        refuse_stranger(plan.host, plan.addresses if plan.restart else plan.current.addresses, url, login.username)
         refused = refused_login(plan.host.family, url, login, plan.target.tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
+
+
+def refuse_stranger(host: Host, addresses: list[Address], url: str, username: str) -> None:
+    """While the server is down, any user may listen at its port, and would get the password.
+
+    What the task names itself, such as a proxy, gets the logins of all callers.
+
+    :raises AirflowError: if another user than the server's listens there.
+    """
+    for address in addresses:
+        if address.base_url != url or address.is_given or not address.endpoint:
+            continue
+        stranger = stranger_at(address.endpoint, host.home, host.real_path, host.uids)
+        if stranger:
+            raise AirflowError(
+                "The login of %s was not sent to %s: user %s listens there, and the server that reads %s is not known "
+                "to run as this user. Start the server, or name its service." % (username, url, stranger, host.path)
+            )

@@ -24,7 +24,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.masking imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import (
     User,
+    user_named,
     user_of_process,
+    user_with,
     writable_by_others,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
@@ -185,32 +187,11 @@ def user_of(host: Host) -> User | None:
 def _user_to_become(server: Server | None, service: ServiceDefinition, cfg_path: str) -> User | None:
     if os.geteuid() != 0:
         return None
-    user = user_of_process(server.process.pid) if server else _user_named(service.user)
+    user = user_of_process(server.process.pid) if server else user_named(service.user)
     if user is None:
         status = os.stat(cfg_path)
-        user = _user_with(status.st_uid, status.st_gid)
+        user = user_with(status.st_uid, status.st_gid)
     return user if user.uid else None
-
-
-def _user_named(name: str | None) -> User | None:
-    import pwd
-
-    try:
-        entry = pwd.getpwnam(name or "")
-    except KeyError:
-        return _user_with(int(name), int(name)) if name and name.isdigit() else None
-    return User(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
-
-
-def _user_with(uid: int, gid: int) -> User:
-    """:param gid: the group, if the user has no entry in passwd."""
-    import pwd
-
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return User(uid, gid, (gid,))
-    return User(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
 def _environment(host: Host, user: User | None) -> dict[str, str]:

@@ -9,10 +9,17 @@ from urllib.parse import urlsplit
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import config_path
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of, is_python
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import (
+    User,
+    described,
+    home_of,
+    is_python,
+    is_supervisord,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
-_TITLE = "gunicorn: master ["
+_TITLE = "gunicorn: master [airflow-webserver]"
+API_APPS = "AIRFLOW_API_APPS"  # what Airflow 3's server itself sets to the value of its option --apps
 _WORKER = "multiprocessing.spawn"  # in the command that uvicorn starts its workers with
 
 
@@ -62,29 +69,42 @@ def listens(pid: int, endpoint: Endpoint) -> bool:
     return any(proc.is_within(one, pid) for one in proc.listeners(*endpoint))
 
 
-def orphans_of(home: str, cfg_path: str, unrelated: list[proc.Process]) -> list[proc.Process]:
+def stranger_at(endpoint: Endpoint, home: str, cfg_path: str, uids: set[int]) -> str | None:
+    """A user whose process listens there, and as whom the server is not known to run. It gets no password.
+
+    :param uids: the users as whom the server is known to run.
+    """
+    known = {0, os.geteuid(), *uids, _owner(home), _owner(cfg_path)}
+    strangers = sorted(proc.listening_users(*endpoint) - known)
+    return User(strangers[0], 0, ()).name if strangers else None
+
+
+def orphans_of(home: str, cfg_path: str, uids: set[int], unrelated: list[proc.Process]) -> list[proc.Process]:
     """The processes among them that outlived a server of the API that had read this airflow.cfg: masters of gunicorn,
     and workers of uvicorn. Their own environment says so, or the pid file of this home does.
 
-    Anybody may say so of a process: those of users who own neither the file nor the home, and are not root, do not
-    count.
+    Anybody may say so of a process. So only those of users count who own the file or the home, or as whom the server
+    is known to run: ``uids``.
     """
-    owners = {0, *filter(None, map(_owner, (home, cfg_path)))}
-    named = _pid_in(_pid_file(home))
+    users = uids.union(filter(lambda uid: uid is not None, map(_owner, (home, cfg_path))))
+    pid_file = _pid_file(home)
+    named, by = _pid_in(pid_file), _owner(pid_file)
     found = []
     for process in unrelated:
         is_master = any("gunicorn" in part for part in process.arguments[:3])
-        if process.uid not in owners or not (is_master or _is_left_worker(process)):
+        if process.uid not in users or not (is_master or _is_left_worker(process)):
             continue
-        tells = not is_master or process.arguments[0].startswith(_TITLE)
-        if process.pid == named or (tells and _reads(process, cfg_path)):
+        if (process.pid == named and process.uid == by) or _served(process, cfg_path):
             found.append(process)
     return found
 
 
 def _is_left_worker(process: proc.Process) -> bool:
-    """Whether it is a worker of uvicorn whose server is gone."""
-    return any(_WORKER in part for part in process.arguments) and not is_python(process.parent)
+    """Whether it is a worker of uvicorn whose server is gone. A supervisord may be process 1 of a container."""
+    if not any(_WORKER in part for part in process.arguments):
+        return False
+    parent = proc.read_process(process.parent)
+    return parent is None or parent.pid == 1 or is_supervisord(parent) or not is_python(parent.pid)
 
 
 def _owner(path: str) -> int | None:
@@ -94,10 +114,10 @@ def _owner(path: str) -> int | None:
         return None
 
 
-def _reads(process: proc.Process, cfg_path: str) -> bool:
-    """Whether by its own environment a process reads this file."""
+def _served(process: proc.Process, cfg_path: str) -> bool:
+    """Whether by its own title and environment a process is a server of the API with this file."""
     environment = proc.environment(process.pid)
-    if not environment:
+    if not environment or not (process.arguments[0].startswith(_TITLE) or API_APPS in environment):
         return False
     path = config_path(environment, environment.get("HOME") or home_of(process.uid))
     return os.path.realpath(os.path.join(proc.working_directory(process.pid) or "/", path)) == cfg_path
@@ -109,10 +129,10 @@ def pid_file_problem(home: str) -> str | None:
     process = proc.read_process(_pid_in(path) or 0)
     if process is None or any("gunicorn" in part for part in process.arguments[:3]):
         return None
-    return "the pid file %s names pid %d, which is %s and not gunicorn" % (
+    return "the pid file %s names pid %d (%s), which is not gunicorn" % (
         path,
         process.pid,
-        " ".join(process.arguments[:2]) or "a process without arguments",
+        described(process),
     )
 
 

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
+import re
 
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.launchers import PYTHON, airflow_command
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Server
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust import home_of, user_named
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, VersionFamily
 
 # What a service may run beside a server of the API.
+_TRANSPARENT = ("bash", "dash", "dumb-init", "ionice", "nice", "nohup", "sh", "stdbuf", "timeout", "tini")
 _COMPONENTS = ("celery", "dag-processor", "flower", "kerberos", "scheduler", "standalone", "triggerer", "worker")
 
 
@@ -23,6 +26,23 @@ def airflow_in(arguments: list[str]) -> tuple[str, str] | None:
         if os.path.basename(program) == "airflow" and command in (*SERVER_COMMANDS, *_COMPONENTS):
             return program, command
     return None
+
+
+def _starts_airflow_itself(arguments: list[str]) -> bool:
+    """Whether all that stands between a service manager and Airflow is known to leave the environment as it is."""
+    words = [word.strip("'\";&()") for argument in arguments for word in argument.split()]
+    found = airflow_in(arguments)
+    if found is None:
+        return False
+    first, *between = words[: words.index(found[0]) + 1]
+    program = os.path.basename(first)
+    if program == "airflow":
+        return not between
+    if re.match(PYTHON, program):
+        return airflow_command(arguments) is not None
+    if program not in _TRANSPARENT:
+        return False
+    return not any("=" in word or word in ("source", ".", "export") or re.match(r"-\w*[li]", word) for word in between)
 
 
 class ServiceDefinition(Record):
@@ -51,8 +71,7 @@ class ServiceDefinition(Record):
     @property
     def tells_environment(self) -> bool:
         """Whether all of its server's environment is known: it starts Airflow itself, and no script that sets more."""
-        found = airflow_in(self.arguments) if self.is_known else None
-        return found is not None and found[0] in self.arguments[:2]
+        return self.is_known and _starts_airflow_itself(self.arguments)
 
 
 class Sources(Record):
@@ -99,6 +118,14 @@ class Host(Record):
             return self.environment.get("HOME") or home_of(self.server.process.uid)
         return self.service.home
 
+    @property
+    def uids(self) -> set[int]:
+        """The users as whom the server is known to run, or to be started."""
+        found = {server.process.uid for server in self.servers}
+        if self.service.is_known:
+            found |= {user.uid for user in [user_named(self.service.user or "root")] if user}
+        return found
+
     def in_view(self, path: str) -> str:
         """Where on this host a file is that the server knows by this path."""
         return self.server.view.path(path) if self.server and self.server.view else path
@@ -111,10 +138,7 @@ class Host(Record):
     @property
     def environment_of(self) -> str:
         """Whose environment that is, for a sentence."""
-        if not self.server:
-            return self.service.name
-        names = sorted(self.service_names, key=len)
-        return "the server (pid %d%s)" % (self.server.process.pid, ", service %s" % names[0] if names else "")
+        return self.server.title if self.server else self.service.name
 
     @property
     def serves(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.sockets import addresses_of, listening
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.sockets import addresses_of, listening, owners
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 
 
@@ -173,6 +173,11 @@ def listening_at(pid: int) -> list[tuple[str, int]]:
 def is_listened_on(port: int, address: str = "") -> bool:
     """Whether any process of this network namespace listens on the port, visible to us or not."""
     return bool(listening(port, address))
+
+
+def listening_users(port: int, address: str = "") -> set[int]:
+    """The users whose processes listen on the port."""
+    return owners(port, address)
 
 
 def mapped_files(pid: int) -> list[str]:

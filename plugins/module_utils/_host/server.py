@@ -13,7 +13,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import Endpoint
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import API_APPS, Endpoint
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
     airflow_home,
     config_path,
@@ -37,7 +37,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._record import Re
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, VersionFamily
 
 _TITLE = re.compile(r"airflow api_server -- host:(\S*) port:(\d+)\s*$")
-_APPS = "AIRFLOW_API_APPS"  # what Airflow 3's server itself sets to the value of its option --apps
 CLOCK_TICK = 0.02  # a process's start time is known to the tick below it
 
 
@@ -70,6 +69,12 @@ class Server(Record):
         mapped = interpreter_behind([root + path for path in proc.mapped_files(self.process.pid)])
         executable = proc.executable(self.process.pid) or ""
         return mapped or (root + executable if os.path.isfile(root + executable) else None)
+
+    @property
+    def title(self) -> str:
+        """For a sentence: its pid, and the name of its service."""
+        names = sorted(self.voucher.names, key=len)
+        return "the server (pid %d%s)" % (self.process.pid, ", service %s" % names[0] if names else "")
 
     @property
     def user(self) -> str:
@@ -148,7 +153,7 @@ def _untitled(process: proc.Process) -> proc.Process:
     if title:
         host, port = title.groups()
         return process._replace(arguments=["python", "airflow", "api-server", "--host", host, "--port", port])
-    if first.startswith("gunicorn: master [") and _APPS in (proc.environment(process.pid) or {}):
+    if first.startswith("gunicorn: master [") and API_APPS in (proc.environment(process.pid) or {}):
         listening = proc.listening_at(process.pid)[:1]
         options = [word for host, port in listening for word in ("--host", host, "--port", str(port))]
         return process._replace(arguments=["python", "airflow", "api-server", *options])
@@ -172,7 +177,7 @@ def _without_relatives(servers: list[Server]) -> list[Server]:
 
 def serves_execution_only(arguments: list[str], environment: Mapping[str, str]) -> bool:
     """Whether a server of Airflow 3 has nothing but the API that tasks report to (``--apps execution``)."""
-    apps = environment.get(_APPS) or next(
+    apps = environment.get(API_APPS) or next(
         (value for flag, value in zip(arguments, arguments[1:]) if flag == "--apps"), ""
     )
     apps = apps or next((word.partition("=")[2] for word in arguments if word.startswith("--apps=")), "")
@@ -219,7 +224,12 @@ def _path_of(url: str) -> str:
 
 
 def is_older_than(server: Server, changed: float) -> bool:
-    return server.process.started + CLOCK_TICK < changed
+    return is_before(server.process, changed)
+
+
+def is_before(process: proc.Process, moment: float) -> bool:
+    """Whether a process was started before that moment, by the clock of this host."""
+    return process.started + CLOCK_TICK < moment
 
 
 def await_healthy(
@@ -255,11 +265,14 @@ def await_healthy(
 
 
 class Address(Record):
-    """Where a server of the API is asked, and where on this host it listens; None if that is not known."""
+    """Where a server of the API is asked, and where on this host it listens; None if that is not known. ``is_given``:
+    whether the task names another URL than the server's own, such as that of a proxy.
+    """
 
     base_url: str
     health_url: str
     endpoint: Endpoint | None
+    is_given: bool = False
 
 
 def to_iso_utc(seconds: float) -> str:

@@ -13,7 +13,7 @@ _REQUEST_DUMP = 0x301
 _ERROR, _DONE = 2, 3
 _HEADER = "=IHHII"  # length, type, flags, sequence, pid
 _QUESTION = "=BBBBI2s46x"  # family, protocol, extensions, padding, states, port
-# family, state, timer, retransmissions, both ports, the own address, the other one and more, four numbers, inode
+# family, state, timer, retransmissions, both ports, the own address, the other one and more, three numbers, user, inode
 _ANSWER = "=BBBB4x16s28xIIIII"
 _LISTEN = 10
 
@@ -26,17 +26,27 @@ def listening(port: int, address: str = "") -> set[str]:
     The kernel is asked over netlink. To write the lines of /proc/net/tcp it walks through all the connections that
     the host could have, which takes it 5 ms on a large host without any.
     """
+    return {"socket:[%d]" % inode for _uid, inode in _found(port, address)}
+
+
+def owners(port: int, address: str = "") -> set[int]:
+    """The users whose sockets these are: everybody may see that, of processes of other users too."""
+    return {uid for uid, _inode in _found(port, address)}
+
+
+def _found(port: int, address: str) -> list[tuple[int, int]]:
+    """Users and inodes."""
     try:
         found = [one for family in (socket.AF_INET, socket.AF_INET6) for one in _asked(family, port)]
     except OSError:  # a kernel that was built without it, or a sandbox
         found = list(_read(port))
-    return {"socket:[%d]" % inode for bound, inode in found if not address or _takes(bound, address)}
+    return [(uid, inode) for bound, uid, inode in found if not address or _takes(bound, address)]
 
 
 def addresses_of(sockets: set[str]) -> list[tuple[str, int]]:
     """IP addresses and ports of those of the sockets that listen. ``sockets`` as they stand in /proc/PID/fd."""
     found = []
-    for port, bound, inode in _lines():
+    for port, bound, _uid, inode in _lines():
         if "socket:[%d]" % inode in sockets:
             found.append((socket.inet_ntop(socket.AF_INET if len(bound) == 4 else socket.AF_INET6, bound), port))
     return sorted(set(found))
@@ -52,8 +62,8 @@ def _takes(bound: bytes, address: str) -> bool:
     return wanted in (bound, bound[len(mapped) :] if bound.startswith(mapped) else b"")
 
 
-def _asked(family: int, port: int) -> Iterator[tuple[bytes, int]]:
-    """Addresses and inodes.
+def _asked(family: int, port: int) -> Iterator[tuple[bytes, int, int]]:
+    """Addresses, users and inodes.
 
     :raises OSError: if the kernel does not answer."""
     question = struct.pack(_QUESTION, family, socket.IPPROTO_TCP, 0, 0, 1 << _LISTEN, struct.pack(">H", port))
@@ -70,16 +80,16 @@ def _asked(family: int, port: int) -> Iterator[tuple[bytes, int]]:
                 if kind == _ERROR:
                     raise OSError("the kernel refuses to tell about sockets")
                 answer = struct.unpack_from(_ANSWER, data, size)
-                yield answer[4][: 4 if family == socket.AF_INET else 16], answer[-1]
+                yield answer[4][: 4 if family == socket.AF_INET else 16], answer[-2], answer[-1]
                 data = data[(length + 3) & ~3 :]
 
 
-def _read(port: int) -> Iterator[tuple[bytes, int]]:
-    return ((bound, inode) for number, bound, inode in _lines() if number == port)
+def _read(port: int) -> Iterator[tuple[bytes, int, int]]:
+    return ((bound, uid, inode) for number, bound, uid, inode in _lines() if number == port)
 
 
-def _lines() -> Iterator[tuple[int, bytes, int]]:
-    """Port, address and inode of each socket that listens."""
+def _lines() -> Iterator[tuple[int, bytes, int, int]]:
+    """Port, address, user and inode of each socket that listens."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as file:
@@ -93,4 +103,4 @@ def _lines() -> Iterator[tuple[int, bytes, int]]:
                 words = bytes.fromhex(address)
                 # Each word of 4 bytes is printed as the number that it is on this machine.
                 numbers = struct.unpack(">%dI" % (len(words) // 4), words)
-                yield int(port, 16), struct.pack("=%dI" % len(numbers), *numbers), int(fields[9])
+                yield int(port, 16), struct.pack("=%dI" % len(numbers), *numbers), int(fields[7]), int(fields[9])

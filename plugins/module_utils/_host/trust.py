@@ -73,6 +73,28 @@ def user_of_process(pid: int) -> User | None:
     return User(int(uids.pop()), int(gids.pop()), tuple(map(int, fields.get("Groups", "").split())))
 
 
+def user_named(name: str | None) -> User | None:
+    """By name or number; None if there is no such user."""
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(name or "")
+    except KeyError:
+        return user_with(int(name), int(name)) if name and name.isdigit() else None
+    return User(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+
+
+def user_with(uid: int, gid: int) -> User:
+    """:param gid: the group, if the user has no entry in passwd."""
+    import pwd
+
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return User(uid, gid, (gid,))
+    return User(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+
+
 def is_python(pid: int) -> bool:
     """Whether a process can be a server, or a supervisord, at all: a Python, of one user."""
     name = os.path.basename(proc.executable(pid) or "")
@@ -119,6 +141,13 @@ def in_chroot() -> bool:
     if not os.path.exists("/proc/self/root"):
         return True
     return os.geteuid() == 0 and os.path.exists("/proc/1/root") and not shares_root(1)
+
+
+def described(process: proc.Process) -> str:
+    """A process for a sentence: its program and its user. Its arguments may hold secrets."""
+    program = proc.executable(process.pid) or (process.arguments[0].split() or [""])[0] if process.arguments else ""
+    user = User(process.uid, 0, ()).name
+    return "%s of user %s" % (os.path.basename(program.replace(" (deleted)", "")) or "a program", user)
 
 
 # --- who vouches ------------------------------------------------------------------------------

@@ -9,10 +9,17 @@ from typing import Iterator
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings import variable_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.file_times import last_changed
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.files import read_foreign
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import expanded
-from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SECTION, backends_in_file, backends_read
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import is_older_than
+from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
+    SECTION,
+    VersionFamily,
+    backends_in_file,
+    backends_read,
+)
 
 _MOST_BYTES = 1 << 20  # of webserver_config.py
 _TRUE = ("t", "true", "1", "yes", "on")
@@ -58,10 +65,9 @@ def _of_options(host: Host, cfg: Cfg) -> Iterator[str]:
         yield "simple_auth_manager_all_admins is on: everybody who reaches the server is an admin, without a password."
 
 
-def of_public_role(host: Host, cfg: Cfg) -> Iterator[str]:
-    """Reads webserver_config.py, which takes longer than all else."""
-    role = public_role(host, cfg)
-    if not host.family.name.startswith("1.10") and role not in (None, "", "Public"):
+def of_public_role(family: VersionFamily, role: str | None) -> Iterator[str]:
+    """:param role: as ``public_role`` has it."""
+    if not family.name.startswith("1.10") and role not in (None, "", "Public"):
         yield (
             "The public role is %s: whoever reaches the server may do what this role may, without a password, or with "
             "a wrong one." % role
@@ -93,6 +99,15 @@ def public_role(host: Host, cfg: Cfg) -> str | None:
     return webserver_config_value(host, cfg, "AUTH_ROLE_PUBLIC")
 
 
+def webserver_config_is_newer(host: Host, cfg: Cfg) -> bool:
+    """Whether webserver_config.py was changed after one of the running servers was started."""
+    try:
+        changed = max(last_changed(_webserver_config(host, cfg)))
+    except OSError:
+        return False
+    return any(is_older_than(server, changed) for server in host.servers)
+
+
 def webserver_config_value(host: Host, cfg: Cfg, name: str) -> str | None:
     """A text that webserver_config.py sets.
 
@@ -102,6 +117,17 @@ def webserver_config_value(host: Host, cfg: Cfg, name: str) -> str | None:
 
     from ansible_collections.fleetops.airflow.plugins.module_utils._host.assignments import assigned_text
 
+    try:
+        tree = ast.parse(read_foreign(_webserver_config(host, cfg), _MOST_BYTES))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return assigned_text(tree, name)
+
+
+def _webserver_config(host: Host, cfg: Cfg) -> str:
+    """The path of webserver_config.py on this host."""
     path = None
     for section in ("fab", "webserver"):
         path = path or host.environment.get(variable_name(section, "config_file")) or cfg.get(section, "config_file")
@@ -109,11 +135,4 @@ def webserver_config_value(host: Host, cfg: Cfg, name: str) -> str | None:
     home = host.server.home if host.server else host.home  # as the server knows it, like all paths of its configuration
     path = path.replace("{AIRFLOW_HOME}", home)
     path = os.path.join(home, expanded(path, {"AIRFLOW_HOME": home, **host.environment}, host.user_home))
-    path = host.in_view(path)
-    try:
-        tree = ast.parse(read_foreign(path, _MOST_BYTES))
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    return assigned_text(tree, name)
+    return host.in_view(path)

@@ -141,17 +141,22 @@ def _named(name: str, kind: str, cfg_path: str, running: list[Server]) -> list[S
 
 
 def next_environment(server: Server) -> tuple[dict[str, str] | None, str]:
-    """What the service of a running server would give it at its next start, None if that is not known; and a sentence
-    for the case that this is not what its files say.
+    """What the service of a running server would give it at its next start; None if that is not known, as behind a
+    script. And a sentence on how the manager is made to read its files, if it may have to.
+
+    supervisord gives a program what the files said when it last read them, which a running program has already.
     """
     try:
         service = service_of(server, "auto")
+        if isinstance(service, Supervisor):
+            return None, service.reload_hint
         definition = service.definition() if service else None
         stale = isinstance(service, Systemd) and service.needs_reload()
     except AirflowError:
         return None, ""
     note = " systemd has not read the files of %s since they changed: run systemctl daemon-reload." % service
-    return definition.environment if definition and definition.is_known else None, note if stale else ""
+    known = definition is not None and definition.tells_environment
+    return definition.environment if definition and known else None, note if stale else ""
 
 
 def is_server_of(server: Server, service: Service) -> bool:

@@ -7,6 +7,7 @@ be restarted, or is asked for by its name.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shlex
@@ -34,6 +35,7 @@ _DOWN = ("inactive", "failed")
 # By which properties a unit names those that systemd stops with it.
 _PROPAGATE_STOP = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
 _NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+\Z")  # all that the name of a unit may consist of
+_UNIT_DIRECTORIES = tuple(base + "/systemd/system" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"))
 _ABSENT = ("not-found", "masked", "error", "bad-setting")
 
 
@@ -71,8 +73,9 @@ class Systemd:
 
     def definition(self) -> ServiceDefinition:
         """What the unit gives its processes, as systemd has read it."""
-        properties = ("ExecStart", "Environment", "EnvironmentFiles", "UnsetEnvironment", "User", "WorkingDirectory")
-        shown = self.show(*properties)
+        given = ("Environment", "EnvironmentFiles", "UnsetEnvironment")
+        shown = self.show("ExecStart", "User", "WorkingDirectory", "PassEnvironment", *given)
+        environment = _environment(*(shown.get(name, "") for name in given))
         _before, _found, rest = shown.get("ExecStart", "").partition("argv[]=")
         user = shown.get("User") or None
         directory = shown.get("WorkingDirectory", "").lstrip("!-")
@@ -81,10 +84,10 @@ class Systemd:
         return ServiceDefinition(
             name=str(self),
             arguments=_split(rest.partition(" ; ")[0]),
-            environment=_environment(*(shown.get(name, "") for name in properties[1:4])),
+            environment=environment or {},
             user=user,
             directory=directory or "/",
-            is_known=True,
+            is_known=environment is not None and not shown.get("PassEnvironment"),
         )
 
     def needs_reload(self) -> bool:
@@ -189,6 +192,12 @@ def is_running() -> bool:
     return os.path.isdir("/run/systemd/system") and not in_chroot()
 
 
+def may_be_alias(service: str) -> bool:
+    """Whether a link has the name, without which it is none. To ask systemd takes longer."""
+    paths = (os.path.join(directory, unit_name(service)) for directory in _UNIT_DIRECTORIES)
+    return any(map(os.path.islink, paths))
+
+
 def unit_name(service: str) -> str:
     return service if service.endswith(_SUFFIXES) else service + _SUFFIX
 
@@ -200,20 +209,30 @@ def units_like(word: str) -> list[str]:
     return sorted(line.split()[0] for line in lines if line.strip())
 
 
-def _environment(own: str, files: str, unset: str) -> dict[str, str]:
-    """What a unit gives its processes: its environment files, over its own settings, without what it unsets."""
+def _environment(own: str, files: str, unset: str) -> dict[str, str] | None:
+    """What a unit gives its processes: its environment files, over its own settings, without what it unsets. None if
+    one of the files cannot be read.
+    """
     found = dict(_pairs(_split(own)))
-    for path in files.split("\n"):
-        try:
-            content = read_foreign(path.partition(" (ignore_errors=")[0], _MOST_BYTES).decode("utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
-        for line in map(str.strip, content.replace("\\\n", "").splitlines()):
-            if line and not line.startswith(("#", ";")):
-                name, _equals, value = line.partition("=")
-                found[name.strip()] = " ".join(_split(value))
+    for line in filter(None, files.split("\n")):
+        pattern, _separator, ignores = line.partition(" (ignore_errors=")
+        for path in sorted(glob.glob(pattern)) or ([] if ignores.startswith("yes") else [pattern]):
+            try:
+                found.update(_variables(read_foreign(path, _MOST_BYTES).decode("utf-8")))
+            except (OSError, UnicodeDecodeError):
+                return None
     unwanted = set(_split(unset))
     return {name: value for name, value in found.items() if not {name, "%s=%s" % (name, value)} & unwanted}
+
+
+def _variables(content: str) -> dict[str, str]:
+    """Those of an environment file."""
+    found = {}
+    for line in map(str.strip, content.replace("\\\n", "").splitlines()):
+        if line and not line.startswith(("#", ";")):
+            name, _equals, value = line.partition("=")
+            found[name.strip()] = " ".join(_split(value))
+    return found
 
 
 def _split(text: str) -> list[str]:

@@ -171,11 +171,26 @@ def test_a_variable_of_the_unit_that_beats_the_file(run: Run, refusing: AirflowH
     assert airflow.cfg.read_bytes() == before
     assert airflow.main_pid() == 0
 
-    # And where the server was started before the variable came: what it was started with does not tell, the next does.
+    # And where the server was started before the variable came.
     airflow.write_environment()
     airflow.run(f"systemctl start {UNIT}")
     airflow.wait_healthy()
     airflow.write_environment(f"AIRFLOW__API__AUTH_BACKENDS={SESSION}")
+    pid = airflow.main_pid()
+    done = run({})
+    assert done.failed
+    owner = f"the server (pid {pid}, service {UNIT}) at its next start"
+    assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of {owner}" in done.msg
+    assert_untouched(airflow, before, pid)
+
+    # What a script sets is seen after the restart alone.
+    airflow.write_environment()
+    airflow.write("/srv/start.sh", f'#!/bin/sh\n. /srv/more\nexec {HOME}/bin/airflow "$@"\n', 0o755)
+    airflow.write("/srv/more", "")
+    airflow.drop_in(f"ExecStart=\nExecStart=/srv/start.sh webserver --port {PORT}")
+    airflow.run(f"systemctl restart {UNIT}")
+    airflow.wait_healthy()
+    airflow.write("/srv/more", f"export AIRFLOW__API__AUTH_BACKENDS={SESSION}\n")
     done = run({})
     assert done.failed
     assert f"AIRFLOW__API__AUTH_BACKENDS={SESSION} in the environment of the restarted server" in done.msg

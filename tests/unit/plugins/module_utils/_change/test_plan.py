@@ -220,3 +220,9 @@ def test_a_server_that_is_not_seen_is_asked_only_at_a_given_url() -> None:
     unseen = host(servers=[])
     assert not planned(desired=backends("session"), on=unseen).verification.health
     assert planned(desired=backends("session"), on=unseen, target=given).verification.health
+
+
+def test_variable_of_the_second_of_two_servers_is_found() -> None:
+    both = [server(7), server(8, {"AIRFLOW__API__AUTH_BACKENDS": "airflow.api.auth.backend.default"})]
+    with pytest.raises(AirflowError, match=r"AUTH_BACKENDS=.* in the environment of the server \(pid 8\) overrides"):
+        planned(on=host(servers=both))

@@ -194,7 +194,7 @@ def listener() -> Iterator[tuple[Process, int]]:
     ("is_server", "uid", "said", "seen"),
     [
         (True, os.geteuid(), None, True),
-        (False, os.geteuid(), r"process \d+ \(.*python.*\) listens at .*, and not the server that reads", False),
+        (False, os.geteuid(), r"process \d+ \(python[\d.]* of user \w+\) listens at .*, and not the server", False),
         (True, 4711, None, False),
     ],
     ids=["the server listens", "another process listens", "a server of another user"],

@@ -15,6 +15,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint im
     endpoint_of,
     orphans_of,
     pid_file_problem,
+    stranger_at,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.proc import Process
 
@@ -41,38 +42,85 @@ def test_name_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert endpoint_of("http://web1:80") == Endpoint(80)
 
 
-def test_orphans_by_title_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    environments = {7: {"AIRFLOW_HOME": "/srv/other"}, 8: {"HOME": "/srv"}, 9: {}}
+def orphans(cfg: Path, *processes: Process, uids: set[int] | None = None) -> list[int]:
+    return [one.pid for one in orphans_of(str(cfg.parent), str(cfg), uids or set(), list(processes))]
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Path:
+    path = tmp_path / "airflow.cfg"
+    path.touch()
+    return path
+
+
+MASTER = ["gunicorn: master [airflow-webserver]"]
+WORKER = ["python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)"]
+
+
+def test_orphans_by_title_and_environment(cfg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = cfg.stat().st_uid
+    home = {"AIRFLOW_HOME": str(cfg.parent)}
+    environments = {7: {"AIRFLOW_HOME": "/srv/other"}, 8: home, 9: {**home, "AIRFLOW_API_APPS": "all"}, 10: home}
     monkeypatch.setattr(proc, "environment", environments.get)
-    monkeypatch.setattr(endpoints, "read_foreign", lambda _path, _limit: b"9")
-    masters = [Process(pid, 1, 0.0, 0, ["gunicorn: master [airflow-webserver]"]) for pid in environments]
-    assert orphans_of("/srv/airflow", "/srv/airflow/airflow.cfg", masters) == masters[1:]
-    assert orphans_of("/srv/x", "/srv/x/airflow.cfg", masters) == masters[2:]
-    assert orphans_of("/srv/x", "/srv/x/airflow.cfg", [Process(9, 1, 0.0, 0, ["nginx: master"])]) == []
+    masters = [Process(pid, 1, 0.0, uid, MASTER) for pid in (7, 8)]
+    of_airflow_3 = Process(9, 1, 0.0, uid, ["gunicorn: master [airflow.api_fastapi.main:app]"])
+    other = Process(10, 1, 0.0, uid, ["gunicorn: master [mlflow.server:app]"])
+    assert orphans(cfg, *masters, of_airflow_3, other, Process(8, 1, 0.0, uid, ["nginx: master"])) == [8, 9]
 
 
-def test_process_of_another_user_is_no_orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orphan_by_its_pid_file(cfg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts for the user who has written it: whoever may write there could name any process."""
+    monkeypatch.setattr(proc, "environment", lambda _pid: {})
+    (cfg.parent / "airflow-webserver.pid").write_text("9")
+    uid = cfg.stat().st_uid
+    assert orphans(cfg, Process(9, 1, 0.0, uid, MASTER), Process(8, 1, 0.0, uid, MASTER)) == [9]
+    assert orphans(cfg, Process(9, 1, 0.0, uid + 1, MASTER), uids={uid + 1}) == []
+
+
+def test_process_of_another_user_is_no_orphan(cfg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever gets hold of the port while the server is down must not have root act on what he claims."""
-    monkeypatch.setattr(proc, "environment", lambda _pid: {"AIRFLOW_HOME": str(tmp_path)})
-    cfg = tmp_path / "airflow.cfg"
-    cfg.touch()
+    monkeypatch.setattr(proc, "environment", lambda _pid: {"AIRFLOW_HOME": str(cfg.parent)})
     owner = cfg.stat().st_uid
-    found = {
-        uid: bool(
-            orphans_of(str(tmp_path), str(cfg), [Process(9, 1, 0.0, uid, ["gunicorn: master [airflow-webserver]"])])
-        )
-        for uid in (0, owner, owner + 4711)
-    }
-    assert found == {0: True, owner: True, owner + 4711: False}
+    assert orphans(cfg, Process(9, 1, 0.0, owner + 4711, MASTER)) == []
+    # The service's user need not own the file.
+    assert orphans(cfg, Process(9, 1, 0.0, owner + 4711, MASTER), uids={owner + 4711}) == [9]
 
 
-def test_worker_whose_server_is_gone_is_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proc, "environment", lambda _pid: {"AIRFLOW_HOME": "/srv/airflow"})
-    monkeypatch.setattr(endpoints, "is_python", lambda pid: pid == 50)
-    words = ["python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)"]
-    left, of_a_server = Process(7, 1, 0.0, 0, words), Process(8, 50, 0.0, 0, words)
-    assert orphans_of("/srv/airflow", "/srv/airflow/airflow.cfg", [left, of_a_server]) == [left]
-    assert orphans_of("/srv/x", "/srv/x/airflow.cfg", [left, of_a_server]) == []
+@pytest.mark.parametrize(
+    ("parent", "is_left"),
+    [
+        (None, True),
+        (Process(1, 0, 0.0, 0, ["/sbin/init"]), True),
+        (Process(1, 0, 0.0, 0, ["/usr/bin/python3", "/usr/bin/supervisord", "-n"]), True),
+        (Process(50, 1, 0.0, 0, ["/usr/bin/python3", "/usr/bin/supervisord"]), True),
+        (Process(50, 1, 0.0, 0, ["airflow api_server -- host:0.0.0.0 port:8080"]), False),
+    ],
+)
+def test_worker_whose_server_is_gone_is_an_orphan(
+    cfg: Path, monkeypatch: pytest.MonkeyPatch, parent: Process | None, is_left: bool
+) -> None:
+    environment = {"AIRFLOW_HOME": str(cfg.parent), "AIRFLOW_API_APPS": "all"}
+    monkeypatch.setattr(proc, "environment", lambda _pid: environment)
+    monkeypatch.setattr(proc, "read_process", lambda _pid: parent)
+    monkeypatch.setattr(endpoints, "is_python", lambda _pid: True)
+    worker = Process(7, 50, 0.0, cfg.stat().st_uid, WORKER)
+    assert orphans(cfg, worker) == ([7] if is_left else [])
+    environment.pop("AIRFLOW_API_APPS")  # then it is another program's
+    assert orphans(cfg, worker) == []
+
+
+def test_stranger_at_the_port(cfg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = cfg.stat().st_uid
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        endpoint = Endpoint(listener.getsockname()[1], "127.0.0.1")
+        assert proc.listening_users(*endpoint) == {os.geteuid()}
+        assert stranger_at(endpoint, str(cfg.parent), str(cfg), set()) is None
+        monkeypatch.setattr(proc, "listening_users", lambda *_endpoint: {owner, owner + 4711})
+        assert stranger_at(endpoint, str(cfg.parent), str(cfg), set()) == f"with uid {owner + 4711}"
+        assert stranger_at(endpoint, str(cfg.parent), str(cfg), {owner + 4711}) is None
+    assert proc.listening_users(endpoint.port, "127.0.0.1") != {os.geteuid()}
 
 
 def test_pid_file_that_names_another_process(tmp_path: Path) -> None:

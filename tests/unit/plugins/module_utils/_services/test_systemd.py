@@ -36,3 +36,16 @@ def test_environment_of_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     definition = systemd.Systemd("airflow").definition()
     assert definition.environment == {"A": "1", "B": "3", "C": "4 5", "F": "8"}
     assert (definition.arguments, definition.directory) == (["/v/airflow", "webserver"], "/")
+    assert definition.tells_environment
+    shown["EnvironmentFiles"] = f"{tmp_path}/env* (ignore_errors=no)"
+    assert systemd.Systemd("airflow").definition().environment == definition.environment
+    for unknown in (
+        {"EnvironmentFiles": f"{tmp_path}/none (ignore_errors=no)"},
+        {"EnvironmentFiles": f"{tmp_path} (ignore_errors=yes)"},
+        {"PassEnvironment": "A"},
+    ):
+        monkeypatch.setattr(systemd.Systemd, "show", lambda *_properties, more=unknown: {**shown, **more})
+        assert not systemd.Systemd("airflow").definition().tells_environment
+    missing = {"EnvironmentFiles": f"{tmp_path}/none (ignore_errors=yes)"}
+    monkeypatch.setattr(systemd.Systemd, "show", lambda *_properties: {**shown, **missing})
+    assert systemd.Systemd("airflow").definition().tells_environment
