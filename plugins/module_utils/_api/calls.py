@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any, Callable, Mapping, TypeVar
+from urllib.parse import quote
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import (
     CallFailed,
@@ -30,6 +31,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     TransportError,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 # A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
 RETRY_SECONDS = 60.0
@@ -65,6 +67,19 @@ class Caller:
     def base(self) -> str:
         """The address that API paths are appended to."""
         return self.anonymous.base
+
+    def dag_path(self, dag_id: str) -> str:
+        """The path of the DAG in this API."""
+        return self._path(self.dialect.dag, dag_id)
+
+    def _path(self, path: str, dag_id: str) -> str:
+        return self.dialect.prefix + path.format(dag=_segment("dag_id", dag_id))
+
+    def _runs_path(self, dag_id: str) -> str:
+        return self._path(self.dialect.runs, dag_id)
+
+    def _run_path(self, dag_id: str, run_id: str) -> str:
+        return f"{self._runs_path(dag_id)}/{_segment('run_id', run_id)}"
 
     def _ask(self, path: Callable[[], str], key: str) -> dict[str, Any]:
         return self._with_retries(lambda: self._call("GET", path(), key))
@@ -142,6 +157,15 @@ class Caller:
             raise CallFailed(method, path, answer=answer, dialect=dialect)
         self._certain = self.has_answered = True
         return received
+
+
+def _segment(option: str, text: str) -> str:
+    """An id as a part of a path. Raises AirflowError for one that would lead to another path: nothing is sent then."""
+    if text in ("", ".", "..") or "/" in text or any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+        raise AirflowError(
+            f"{option} is {text!r}. No such id can be named in the API. Nothing was sent. Correct {option}."
+        )
+    return quote(text, safe="")
 
 
 def identify(anonymous: Http) -> Server:

@@ -1,0 +1,139 @@
+# Copyright: Contributors to the fleetops.airflow collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the API has on tasks: their instances, the ends of their logs, and the pools that they wait for."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+from urllib.parse import quote
+
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NoToken
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import Caller
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
+    FailedTask,
+    TaskInstance,
+    UnfinishedTask,
+)
+
+PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
+
+_TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
+_LOGS = 3
+_LOG_LINES = 20
+
+
+class TaskCalls(Caller):
+    """Calls about task instances. Every method raises CallFailed, after the retries that the call allows."""
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """All task instances of the run."""
+        found: dict[tuple[str, int], TaskInstance] = {}
+        read, total = 0, 1
+        while read < total:
+            path = f"{self._run_path(dag_id, run_id)}/taskInstances?limit={PAGE}&offset={read}"
+            received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
+            for task in received["task_instances"]:
+                # What was skipped by others has no duration, what skips itself has one.
+                ran = bool(task.get("duration")) if task.get("state") == "skipped" else bool(task.get("start_date"))
+                one = TaskInstance(task["task_id"], task.get("map_index", -1), task.get("state"), ran)
+                found[one.task_id, one.map_index] = one
+            read += len(received["task_instances"]) or total
+            total = int(received.get("total_entries", 0))
+        return list(found.values())
+
+    def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
+        """The run's failed tasks, at most 100, the first few of them with the end of their log.
+
+        None where the API of this generation does not know tasks.
+        """
+        if not self.dialect.has_tasks:
+            return None
+        path = self._run_path(dag_id, run_id) + "/taskInstances"
+        tasks = self._ask(lambda: path + "?state=failed&limit=100", "task_instances")["task_instances"]
+        return [self._failed_task(path, task, with_log=number < _LOGS) for number, task in enumerate(tasks)]
+
+    def unfinished_tasks(self, dag_id: str, run_id: str) -> list[UnfinishedTask]:
+        """Those of the run's first 100 task instances that have not ended; none where the API does not know tasks."""
+        if not self.dialect.has_tasks:
+            return []
+        path = self._run_path(dag_id, run_id) + "/taskInstances?limit=100"
+        tasks = self._ask(lambda: path, "task_instances")["task_instances"]
+        return [
+            UnfinishedTask(task["task_id"], task.get("map_index", -1), task.get("state"), task.get("pool"))
+            for task in tasks
+            if task.get("state") not in _TASK_ENDS
+        ]
+
+    def has_tasks(self, dag_id: str, run_id: str) -> bool:
+        """Whether the run has any task instance, ended or not; yes where the API does not know tasks."""
+        if not self.dialect.has_tasks:
+            return True
+        path = self._run_path(dag_id, run_id) + "/taskInstances?limit=1"
+        return bool(self._ask(lambda: path, "task_instances")["task_instances"])
+
+    def failed_tasks_since(self, dag_ids: Sequence[str], since: str) -> dict[tuple[str, str], list[FailedTask]] | None:
+        """The tasks of these DAGs that failed at ``since`` or later, by DAG and run, without logs.
+
+        None where the API of this generation does not know tasks.
+        """
+        found: dict[tuple[str, str], list[FailedTask]] = {}
+        if not self.dialect.has_tasks:
+            return None
+        asked: dict[str, Any] = {"dag_ids": list(dag_ids), "state": ["failed"], "end_date_gte": since}
+        path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances/list"
+        read, total = 0, 1
+        while read < total:
+            if read:
+                asked["page_offset"] = read
+            received = self._with_retries(lambda: self._call("POST", path, "task_instances", asked))
+            tasks = received["task_instances"]
+            for task in tasks:
+                found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
+            read += len(tasks) or total
+            total = int(received.get("total_entries", 0))
+        return found
+
+    def running_task(self) -> str | None:
+        """A task of any DAG that runs at this moment; None if none does, or the API does not know tasks."""
+        if not self.dialect.has_tasks:
+            return None
+        path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances?state=running&limit=1"
+        tasks = self._ask(lambda: path, "task_instances")["task_instances"]
+        return f"{tasks[0]['dag_id']}.{tasks[0]['task_id']}" if tasks else None
+
+    def pool_slots(self, name: str) -> tuple[int, int] | None:
+        """How many slots a pool has, and how many of them are free; None if there is no such pool."""
+        path = f"{self.dialect.prefix}/pools/{quote(name, safe='')}"
+        try:
+            pool = self._ask(lambda: path, "slots")
+        except CallFailed as failure:
+            if failure.missing:
+                return None
+            raise
+        return int(pool["slots"]), int(pool.get("open_slots", 1))
+
+    def _failed_task(self, path: str, task: Mapping[str, Any], with_log: bool) -> FailedTask:
+        number = task.get("try_number")
+        map_index = task.get("map_index", -1)
+        log = None
+        if with_log and number:
+            log_path = f"{path}/{quote(task['task_id'], safe='')}/logs/{number}"
+            log = self._end_of_log(log_path + (f"?map_index={map_index}" if map_index >= 0 else ""))
+        return _as_failed_task(task, log)
+
+    def _end_of_log(self, path: str) -> list[str] | None:
+        """The last lines of a log, or None: it adds to what is known already, and must not stand in its way."""
+        media_type, only_end, lines_of = self.dialect.log
+        try:
+            answer = self.http.send("GET", path, headers={"Accept": media_type}, only_end=only_end)
+        except (TransportError, NoToken):
+            return None
+        return lines_of(answer)[-_LOG_LINES:] if answer.status == 200 else None
+
+
+def _as_failed_task(task: Mapping[str, Any], log: list[str] | None) -> FailedTask:
+    number, start_date = task.get("try_number"), task.get("start_date")
+    return FailedTask(task["task_id"], task.get("map_index", -1), "failed", number, start_date, log)
