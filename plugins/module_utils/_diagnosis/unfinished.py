@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence, TypeVar
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
@@ -15,6 +15,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model 
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import held_up, no_scheduler
 
 _MOST_NAMED = 5
+_Found = TypeVar("_Found")
 
 
 class Held(NamedTuple):
@@ -29,28 +30,47 @@ class Held(NamedTuple):
     max_active_runs: int | None = None  # of the DAG, if so many of its runs are running
 
 
-def held_up_by(api: Api, run: Run) -> Held:
-    """Ask for what might hold the run up, each thing once. What is not allowed to be asked for is left out."""
-    held = Held()
-    run_id = str(run.run_id)
-    with contextlib.suppress(CallFailed):
-        held = held._replace(paused=api.dag(run.dag_id).is_paused)
-    with contextlib.suppress(CallFailed):
-        health = api.health()
-        held = held._replace(scheduler=health["scheduler"], triggerer=health.get("triggerer") or "")
-    with contextlib.suppress(CallFailed):
-        held = held._replace(tasks=api.unfinished_tasks(run.dag_id, run_id))
-    if held.scheduler != "healthy":
+class HoldUps:
+    """What holds runs up. What runs have in common is asked for once for all of them, and so is what a run alone has.
+
+    What is not allowed to be asked for, or not answered, is left out.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._known: dict[tuple[str, str], Any] = {}
+
+    def of(self, run: Run) -> Held:
+        """What was found out about this run."""
+        api, dag_id = self._api, run.dag_id
+        paused = self._once("paused", dag_id, lambda: api.dag(dag_id).is_paused)
+        health = self._once("health", "", api.health) or {}
+        held = Held(
+            paused=paused,
+            scheduler=health.get("scheduler"),
+            triggerer=(health.get("triggerer") or "") if health else None,
+        )
         with contextlib.suppress(CallFailed):
-            held = held._replace(busy=api.running_task())
-    elif run.state == "queued" and not held.paused:
-        with contextlib.suppress(CallFailed):
-            held = held._replace(max_active_runs=_reached(api, run.dag_id))
-    waiting = next((task.pool for task in held.tasks if task.state in ("scheduled", "queued") and task.pool), None)
-    if waiting:
-        with contextlib.suppress(CallFailed):
-            held = held._replace(pool=(waiting, api.pool_slots(waiting)))
-    return held
+            held = held._replace(tasks=api.unfinished_tasks(dag_id, str(run.run_id)))
+        if held.scheduler != "healthy":
+            held = held._replace(busy=self._once("busy", "", api.running_task))
+        elif run.state == "queued" and not held.paused:
+            held = held._replace(max_active_runs=self._once("reached", dag_id, lambda: _reached(api, dag_id)))
+        waiting = next((task.pool for task in held.tasks if task.state in ("scheduled", "queued") and task.pool), None)
+        if waiting:
+            pool: tuple[str, tuple[int, int] | None] | None
+            pool = self._once("pool", waiting, lambda: (waiting, api.pool_slots(waiting)))
+            held = held._replace(pool=pool)
+        return held
+
+    def _once(self, what: str, of: str, ask: Callable[[], _Found]) -> _Found | None:
+        if (what, of) not in self._known:
+            found = None
+            with contextlib.suppress(CallFailed):
+                found = ask()
+            self._known[what, of] = found
+        known: _Found | None = self._known[what, of]
+        return known
 
 
 def _reached(api: Api, dag_id: str) -> int | None:

@@ -35,6 +35,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits impor
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.unfinished import HoldUps
 
 _EMPTY = 3.0  # seconds that a run without a task may take at most
 _INSTANT = 0.05  # seconds for which it is not worth to wait
@@ -384,14 +385,17 @@ class Trigger:
                 raise
             return there
 
-    def why_not_ended(self, trouble: CallFailed | None) -> Diagnosis:
-        """Why the run has not ended in time. ``trouble`` is what the last look at it met with."""
+    def why_not_ended(self, trouble: CallFailed | None, hold_ups: HoldUps | None = None) -> Diagnosis:
+        """Why the run has not ended in time. ``trouble`` is what the last look at it met with.
+
+        ``hold_ups`` is for many runs together: what they have in common is asked for once.
+        """
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import unfinished as diagnosis
 
         run = self._submitted()
         if trouble is not None:
             return diagnosis.timed_out(run.state, run.url, diagnosis.Held(), str(trouble))
-        held = diagnosis.held_up_by(self._api.without_retries(), run)
+        held = (hold_ups or diagnosis.HoldUps(self._api.without_retries())).of(run)
         self.unfinished_tasks = list(held.tasks)
         return diagnosis.timed_out(run.state, run.url, held, None)
 
