@@ -13,6 +13,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run
 
 _LOG_BYTES = 16 * 1024
+_FLASK_FAILED = "The server encountered an internal error and was unable to complete your request"
 
 
 class Request(NamedTuple):
@@ -29,8 +30,9 @@ class Dialect(NamedTuple):
     A run has a path of its own below ``runs`` if ``has_run_path``; else it is looked for in the list of all of them.
     ``always`` is in every request for a run. ``validates_last``: a request with an unknown field is refused, and only
     after login and permission, which shows both without a run. ``said`` is the reason that an answer of the API gives
-    for a refusal, None for an answer that is not the API's. ``no_such_path`` is the item by which it says that it has
-    no such path, rather than no such DAG or run.
+    for a refusal, None for an answer that is not the API's. ``signed`` is whether nobody but Airflow writes such an
+    answer: many write JSON of the same shape. ``no_such_path`` is a key and its values, by which it says that it has no
+    such path, rather than no such DAG or run.
     """
 
     generation: str
@@ -55,7 +57,8 @@ class Dialect(NamedTuple):
     log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
     run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
     said: Callable[[Answer], str | None]
-    no_such_path: tuple[str, str]
+    signed: Callable[[Answer], bool]
+    no_such_path: tuple[str, tuple[str, ...]]
 
 
 def _patch_paused(is_paused: bool) -> Request:
@@ -83,19 +86,38 @@ def _page_v2(run: Mapping[str, Any]) -> str:
 
 
 def _said_v1(answer: Answer) -> str | None:
-    problem = answer.document if answer.content_type == "application/problem+json" else None
-    return None if problem is None else str(problem.get("detail") or problem.get("title") or "")
+    problem = (answer.document or {}) if _signed_v1(answer) else {}
+    return str(problem.get("detail") or problem.get("title") or "") if problem else None
+
+
+def _signed_v1(answer: Answer) -> bool:
+    """By the type, which leads to Airflow's documentation, or by the words of Flask, which answers what Airflow does not
+    catch. The content type alone is that of many gateways.
+    """
+    problem = (answer.document or {}) if answer.content_type == "application/problem+json" else {}
+    kind = str(problem.get("type"))
+    if "stable-rest-api-ref" in kind or "airflow.apache.org" in kind:
+        return True
+    return str(problem.get("detail")).startswith(_FLASK_FAILED)
 
 
 def _said_v2(answer: Answer) -> str | None:
-    detail = (answer.document or {}).get("detail")
-    if answer.status < 400 or not detail or answer.content_type != "application/json":
+    document = answer.document or {}
+    detail = document.get("detail")
+    # FastAPI writes nothing else beside it. What has a title or a status too is the problem document of a gateway.
+    if answer.status < 400 or not detail or len(document) > 1 or answer.content_type != "application/json":
         return None
     if isinstance(detail, dict):  # such as a constraint of the database
         return str(detail.get("reason") or detail.get("message") or detail)
     if isinstance(detail, list):
         return "; ".join(_complaint(part) for part in detail)
     return str(detail)
+
+
+def _signed_v2(answer: Answer) -> bool:
+    """By what it says of its database. The rest is said by everything that is made with FastAPI."""
+    detail = (answer.document or {}).get("detail") if _said_v2(answer) else None
+    return isinstance(detail, dict) and "constraint" in str(detail.get("reason")).lower()
 
 
 def _complaint(part: Any) -> str:
@@ -152,7 +174,8 @@ V1 = Dialect(
     log=("text/plain", _LOG_BYTES, lambda answer: answer.text.strip().splitlines()),
     run_page=_page_v1,
     said=_said_v1,
-    no_such_path=("type", "about:blank"),
+    signed=_signed_v1,
+    no_such_path=("type", ("about:blank",)),
 )
 
 V2 = V1._replace(
@@ -169,7 +192,8 @@ V2 = V1._replace(
     log=("application/json", None, _lines_v2),  # JSON can only be read whole
     run_page=_page_v2,
     said=_said_v2,
-    no_such_path=("detail", "Not Found"),
+    signed=_signed_v2,
+    no_such_path=("detail", ("Not Found", "Method Not Allowed")),
 )
 
 EXPERIMENTAL = V1._replace(
@@ -189,7 +213,8 @@ EXPERIMENTAL = V1._replace(
     has_tasks=False,
     run_page=_page_experimental,
     said=_said_experimental,
-    no_such_path=("", ""),  # that is a page
+    signed=lambda answer: False,  # one word in plain text, or an object with an error
+    no_such_path=("", ()),  # that is a page
 )
 
 DIALECTS = {dialect.generation: dialect for dialect in (EXPERIMENTAL, V1, V2)}

@@ -20,6 +20,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.no_ans
     no_answer,
     not_from_the_api,
     redirect,
+    too_large,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_experimental import (
     refused_experimental,
@@ -44,6 +45,8 @@ def diagnose(seen: Observed) -> Diagnosis:
         return _REFUSED[seen.failure.dialect.generation](seen, answer)
     if seen.failure.missing:
         return _missing(seen)
+    if answer.status == 413:
+        return too_large(seen, answer)
     return _problem(seen, answer)
 
 

@@ -386,3 +386,42 @@ def test_code(code: str) -> None:
 )
 def test_code_without_an_answer(kind: str, code: str) -> None:
     assert diagnose(seen(trouble=TransportError(kind, "it went wrong"))).code == code
+
+
+FLASK_413 = (
+    "<!doctype html>\n<title>413 Request Entity Too Large</title>\n<h1>Request Entity Too Large</h1>\n"
+    "<p>The data value transmitted exceeds the capacity limit.</p>"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "whose"),
+    [
+        (problem(413, detail="The data value transmitted exceeds the capacity limit."), "Airflow itself"),
+        (Answer(413, {"Content-Type": "text/html", "Server": "nginx"}, FLASK_413.encode()), "Airflow itself"),
+        (page(413, "413 Request Entity Too Large", Server="nginx"), "what stands in front"),
+    ],
+)
+def test_limit_is_that_of_who_gave_the_answer(answer: Answer, whose: str) -> None:
+    found = diagnose(seen(answer, "POST", server=Server("v1", "2.11.2")))
+    assert (found.code, whose in found.cause) == ("request_too_large", True)
+    assert ("allowed_payload_size" in found.remedy) is (whose == "Airflow itself")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answer(404, {"Content-Type": "application/json"}, b'{"detail": "Not Found"}'), "no_password_login"),
+        (Answer(405, {"Content-Type": "application/json"}, b'{"detail": "Method Not Allowed"}'), "no_password_login"),
+        (page(404, "Airflow 404"), "no_password_login"),
+        (page(404, "404 Not Found", Server="nginx"), "rejected_by_gateway"),
+        (page(403), "rejected_by_gateway"),
+        (page(405), "rejected_by_gateway"),
+        (page(200, "Sign in"), "rejected_by_gateway"),
+        (page(500), "server_error"),
+        (page(413), "request_too_large"),
+    ],
+)
+def test_only_airflow_itself_says_that_it_has_no_login(answer: Answer, code: str) -> None:
+    failure = CallFailed("POST", "/auth/token", answer=answer, dialect=V2)
+    assert diagnose(Observed("https://h", "load", "ada", failure, server=Server("v2", "3.3.2"))).code == code
