@@ -91,8 +91,9 @@ def _said_v1(answer: Answer) -> str | None:
 
 
 def _signed_v1(answer: Answer) -> bool:
-    """By the type, which leads to Airflow's documentation, or by the words of Flask, which answers what Airflow does not
-    catch. The content type alone is that of many gateways.
+    """By the type, which leads to Airflow's documentation, or by the words of Flask, where Airflow catches no error.
+
+    The content type alone is that of many gateways.
     """
     problem = (answer.document or {}) if answer.content_type == "application/problem+json" else {}
     kind = str(problem.get("type"))
@@ -213,7 +214,7 @@ EXPERIMENTAL = V1._replace(
     has_tasks=False,
     run_page=_page_experimental,
     said=_said_experimental,
-    signed=lambda answer: False,  # one word in plain text, or an object with an error
+    signed=lambda _answer: False,  # one word in plain text, or an object with an error
     no_such_path=("", ()),  # that is a page
 )
 

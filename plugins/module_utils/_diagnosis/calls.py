@@ -93,9 +93,10 @@ def _missing(seen: Observed) -> Diagnosis:
 
 def _problem(seen: Observed, answer: Answer) -> Diagnosis:
     """Airflow refuses what was sent, or fails, and says itself why."""
-    said = clean(seen.failure.said or "", seen.private)
+    whole = seen.failure.said or ""  # in which no word is hidden
+    said = clean(whole, seen.private)
     evidence = f"{call_of(seen)} answered {answer.status}: {said}"
-    if answer.status == 400 and "'note'" in said:
+    if answer.status == 400 and "'note'" in whole:
         return Diagnosis(
             "note_not_supported",
             "this release does not know notes",
@@ -103,7 +104,7 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
             "Leave note out: it came with Airflow 2.5.",
             400,
         )
-    if answer.status == 400 and "import errors" in said:
+    if answer.status == 400 and "import errors" in whole:
         return Diagnosis(
             "dag_import_error",
             "its file cannot be imported at present",
@@ -111,11 +112,11 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
             "Mend it; the start page of the web interface shows the error.",
             400,
         )
-    if "does not allow manual runs" in said:
+    if "does not allow manual runs" in whole:
         return no_manual_runs(seen.dag_id)._replace(evidence=evidence, http_status=answer.status)
     if answer.status >= 500:
         return server_failed(seen, f" ({said})" * bool(said), evidence, "The API server's log has more.")
-    if "run_id" in said and "match" in said:
+    if "run_id" in whole and "match" in whole:
         return Diagnosis(
             "run_id_not_allowed",
             f"the server does not take such a run_id ({said})",
@@ -127,6 +128,6 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
         "request_rejected",
         f"Airflow refuses what was asked ({said})",
         evidence,
-        f"Correct {_option_of(said)}.",
+        f"Correct {_option_of(whole)}.",
         answer.status,
     )

@@ -284,7 +284,7 @@ class Trigger:
         if failure.taken or (other and other.run_id != self._new.run_id):
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
-            if other:
+            if other and other.run_id != self._new.run_id:
                 self.in_doubt = False  # a run of this date cannot come any more
             why = diagnosis.date_taken(logical_date, other.run_id if other else None, failure.status)
             raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)

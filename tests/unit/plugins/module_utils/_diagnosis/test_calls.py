@@ -425,3 +425,17 @@ def test_limit_is_that_of_who_gave_the_answer(answer: Answer, whose: str) -> Non
 def test_only_airflow_itself_says_that_it_has_no_login(answer: Answer, code: str) -> None:
     failure = CallFailed("POST", "/auth/token", answer=answer, dialect=V2)
     assert diagnose(Observed("https://h", "load", "ada", failure, server=Server("v2", "3.3.2"))).code == code
+
+
+@pytest.mark.parametrize(
+    ("value", "detail", "code"),
+    [
+        ("note", "{'note': ['Unknown field.']}", "note_not_supported"),
+        ("import", "DAG with dag_id: 'load' has import errors", "dag_import_error"),
+        ("run_id provided", "The run_id provided 'x' does not match", "run_id_not_allowed"),
+        ("does not allow manual", "DAG 'load' does not allow manual runs", "manual_runs_not_allowed"),
+    ],
+)
+def test_words_of_conf_do_not_change_the_code(value: str, detail: str, code: str) -> None:
+    found = diagnose(seen(problem(400, detail=detail), "POST", private=private_values({"a": value})))
+    assert found.code == code
