@@ -32,8 +32,26 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs i
 _REFUSED = {"v1": refused_v1, "v2": refused_v2, "experimental": refused_experimental}
 
 
+# Those of which a wrong password is a cause.
+_ABOUT_PASSWORDS = (
+    "rejected_unknown",
+    "wrong_credentials",
+    "wrong_credentials_or_basic_auth_not_in_force",
+    "wrong_credentials_or_header_lost",
+)
+
+
 def diagnose(seen: Observed) -> Diagnosis:
     """Why ``seen.failure`` happened."""
+    found = _diagnosed(seen)
+    if seen.blank_in_password and found.code in _ABOUT_PASSWORDS:
+        return found._replace(
+            remedy=f"The given password begins or ends with a blank: remove it unless it is meant. {found.remedy}"
+        )
+    return found
+
+
+def _diagnosed(seen: Observed) -> Diagnosis:
     if seen.failure.answer is None:
         return no_answer(seen, seen.failure.trouble)
     answer = seen.failure.answer

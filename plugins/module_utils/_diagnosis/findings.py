@@ -39,8 +39,16 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
     """Why a call about this DAG failed. ``private``: texts that must not be repeated from an answer."""
     logins = api.logins
     has_token = not (logins is NOBODY or logins.username or logins.service)
-    tried = api.retry_policy().seconds
-    seen = Observed(api.base, dag_id, logins.username, failure, has_token=has_token, private=private, tried=tried)
+    seen = Observed(
+        api.base,
+        dag_id,
+        logins.username,
+        failure,
+        has_token=has_token,
+        private=private,
+        tried=api.retry_policy().seconds,
+        blank_in_password=logins.form is not None and logins.form.has_blank_at_an_end,
+    )
     answer = failure.answer
     if answer is None or 300 <= answer.status < 400:
         return diagnose(seen)

@@ -67,6 +67,7 @@ class Observed(NamedTuple):
     private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
     base_path: str | None = None  # what the web interface says that url lacks
     health: Mapping[str, str | None] = {}  # what the health page says of each part of Airflow
+    blank_in_password: bool = False  # at its beginning or end
     tried: float = 0  # seconds for which the call was repeated where another try might have succeeded
 
 

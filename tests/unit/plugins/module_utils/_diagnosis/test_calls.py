@@ -439,3 +439,10 @@ def test_only_airflow_itself_says_that_it_has_no_login(answer: Answer, code: str
 def test_words_of_conf_do_not_change_the_code(value: str, detail: str, code: str) -> None:
     found = diagnose(seen(problem(400, detail=detail), "POST", private=private_values({"a": value})))
     assert found.code == code
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code.startswith(("wrong_cred", "rejected_un", "role_too"))])
+def test_blank_at_an_end_of_a_rejected_password_is_spoken_of(code: str) -> None:
+    for blank in (False, True):
+        found = diagnose(CODES[code]._replace(blank_in_password=blank))
+        assert ("password begins or ends with a blank" in found.remedy) is (blank and code != "role_too_low")
