@@ -319,8 +319,7 @@ failed_tasks:
       sample: ["RuntimeError: the disk is full: /data"]
 unfinished_tasks:
   description:
-    - The task instances that had not ended after O(wait_timeout), of the first 100. RV(diagnosis) says what they wait
-      for.
+    - The task instances that had not ended after O(wait_timeout), at most 100. RV(diagnosis) says what they wait for.
   returned: if O(wait_timeout) was over before the run, and they could be asked for
   type: list
   elements: dict

@@ -162,7 +162,11 @@ def json_object(answer: Answer) -> dict[str, Any] | None:
 
 def parts_of(document: Mapping[str, Any]) -> dict[str, str | None]:
     """Of a health page: what it says of each part of Airflow."""
-    return {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
+    return {
+        name: part.get("status") if part else None
+        for name, part in document.items()
+        if part is None or isinstance(part, dict)
+    }
 
 
 def clock_of(answer: Answer) -> datetime | None:

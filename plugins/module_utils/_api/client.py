@@ -25,6 +25,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     Selection,
     parsed_date,
     same_time,
+    whole_number,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.tasks import PAGE, TaskCalls
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -189,7 +190,7 @@ class Api(TaskCalls):
                 return None
             raise
         active = [document for document in documents if document.get("state") in _ACTIVE]
-        return self._as_run(min(active, key=lambda document: int(document["id"]))) if active else None
+        return self._as_run(min(active, key=lambda document: whole_number(document.get("id")) or 0)) if active else None
 
     def list_runs(
         self,
@@ -259,7 +260,7 @@ class Api(TaskCalls):
         received = self._call("GET", path, "import_errors")
         errors = received["import_errors"]
         found = [(str(one.get("filename")), _last_line(str(one.get("stack_trace")))) for one in errors]
-        return found, int(received.get("total_entries", len(found)))
+        return found, max(whole_number(received.get("total_entries")) or 0, len(found))
 
     def inspect_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
         """The DAG and its tags, asked for once."""
@@ -309,7 +310,7 @@ class Api(TaskCalls):
     def max_active_runs(self, dag_id: str) -> int | None:
         """How many runs of the DAG may run at a time; None if the API does not tell."""
         limit = self._ask(lambda: self.dag_path(dag_id) + "/details", "is_paused").get("max_active_runs")
-        return limit if isinstance(limit, int) else None
+        return whole_number(limit)
 
     def import_errors(self) -> list[str]:
         """The files that Airflow could not import DAGs from, at most 10."""
@@ -344,7 +345,7 @@ class Api(TaskCalls):
 
     def _list(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
         received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)
-        return [self._as_run(run) for run in received["dag_runs"]], int(received["total_entries"])
+        return [self._as_run(run) for run in received["dag_runs"]], whole_number(received.get("total_entries")) or 0
 
     def _find_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once; a missing one is a CallFailed that is ``missing``."""

@@ -99,6 +99,11 @@ class Server(NamedTuple):
     release: str | None
 
 
+def whole_number(value: object) -> int | None:
+    """A number of an answer, or None for what is not a whole one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def same_time(one: str, other: str) -> bool:
     """Whether two dates in ISO 8601 with a timezone are the same one."""
     return parsed_date(one) == parsed_date(other)

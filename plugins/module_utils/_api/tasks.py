@@ -16,11 +16,13 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     FailedTask,
     TaskInstance,
     UnfinishedTask,
+    whole_number,
 )
 
 PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
 
 _TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
+_NO_SUCH_DAG = "fleetops.airflow.no_such_dag"
 _LOGS = 3
 _LOG_LINES = 20
 
@@ -41,7 +43,7 @@ class TaskCalls(Caller):
                 one = TaskInstance(task["task_id"], task.get("map_index", -1), task.get("state"), ran)
                 found[one.task_id, one.map_index] = one
             read += len(received["task_instances"]) or total
-            total = int(received.get("total_entries", 0))
+            total = whole_number(received.get("total_entries")) or 0
         return list(found.values())
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
@@ -56,16 +58,29 @@ class TaskCalls(Caller):
         return [self._failed_task(path, task, with_log=number < _LOGS) for number, task in enumerate(tasks)]
 
     def unfinished_tasks(self, dag_id: str, run_id: str) -> list[UnfinishedTask]:
-        """Those of the run's first 100 task instances that have not ended; none where the API does not know tasks."""
-        if not self.dialect.has_tasks:
-            return []
-        path = self._run_path(dag_id, run_id) + "/taskInstances?limit=100"
-        tasks = self._ask(lambda: path, "task_instances")["task_instances"]
-        return [
-            UnfinishedTask(task["task_id"], task.get("map_index", -1), task.get("state"), task.get("pool"))
-            for task in tasks
-            if task.get("state") not in _TASK_ENDS
-        ]
+        """The run's task instances that have not ended, those first that the scheduler has looked at.
+
+        None of them where the API does not know tasks. Those read so far, if the list cannot be read to its end.
+        """
+        found: list[UnfinishedTask] = []
+        read, total = 0, 1 if self.dialect.has_tasks else 0
+        while read < total:
+            path = self._run_path(dag_id, run_id) + f"/taskInstances?limit={PAGE}" + f"&offset={read}" * bool(read)
+            try:
+                received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
+            except CallFailed:
+                if not read:
+                    raise
+                break
+            tasks = received["task_instances"]
+            found += [
+                UnfinishedTask(task["task_id"], task.get("map_index", -1), task.get("state"), task.get("pool"))
+                for task in tasks
+                if task.get("state") not in _TASK_ENDS
+            ]
+            read += len(tasks) or total
+            total = whole_number(received.get("total_entries")) or 0
+        return sorted(found, key=lambda task: task.state is None)
 
     def has_tasks(self, dag_id: str, run_id: str) -> bool:
         """Whether the run has any task instance, ended or not; yes where the API does not know tasks."""
@@ -93,19 +108,38 @@ class TaskCalls(Caller):
             for task in tasks:
                 found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
             read += len(tasks) or total
-            total = int(received.get("total_entries", 0))
+            total = whole_number(received.get("total_entries")) or 0
         return found
 
     def running_task(self) -> str | None:
-        """A task of any DAG that runs at this moment; None if none does, or the API does not know tasks."""
+        """A task of any DAG that runs at this moment, and "" if none does.
+
+        None if that cannot be determined: the API does not know tasks, or this user sees those of some DAGs only.
+        """
         if not self.dialect.has_tasks:
             return None
         path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances?state=running&limit=1"
         tasks = self._ask(lambda: path, "task_instances")["task_instances"]
-        return f"{tasks[0]['dag_id']}.{tasks[0]['task_id']}" if tasks else None
+        if tasks:
+            return f"{tasks[0]['dag_id']}.{tasks[0]['task_id']}"
+        return "" if self._reads_every_dag() else None
 
-    def pool_slots(self, name: str) -> tuple[int, int] | None:
-        """How many slots a pool has, and how many of them are free; None if there is no such pool."""
+    def _reads_every_dag(self) -> bool:
+        """Whether nothing is left out of the lists for this user.
+
+        Who may read certain DAGs only is forbidden to read one that does not exist; to others it is missing.
+        """
+        try:
+            self._ask(lambda: self.dag_path(_NO_SUCH_DAG), "is_paused")
+        except CallFailed as failure:
+            return failure.missing
+        return False  # so there is one
+
+    def pool_slots(self, name: str) -> tuple[int, int | None] | None:
+        """How many slots a pool has, and how many of them are free; None if there is no such pool.
+
+        Those that are free are None where nothing limits them (-1 slots), or the API does not tell.
+        """
         path = f"{self.dialect.prefix}/pools/{quote(name, safe='')}"
         try:
             pool = self._ask(lambda: path, "slots")
@@ -113,7 +147,9 @@ class TaskCalls(Caller):
             if failure.missing:
                 return None
             raise
-        return int(pool["slots"]), int(pool.get("open_slots", 1))
+        slots = whole_number(pool["slots"])
+        limited = slots is not None and slots >= 0
+        return slots or 0, whole_number(pool.get("open_slots")) if limited else None
 
     def _failed_task(self, path: str, task: Mapping[str, Any], with_log: bool) -> FailedTask:
         number = task.get("try_number")

@@ -71,7 +71,7 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
         return explain(api, dag_id or _NO_DAG, failure)
     if found["health"].get("scheduler") == "unhealthy" and api.dialect.has_tasks:
         with contextlib.suppress(CallFailed):
-            found["running_task"] = api.running_task() or ""
+            found["running_task"] = api.running_task()
     return _examine_dag(api, dag_id, found) if dag_id else None
 
 

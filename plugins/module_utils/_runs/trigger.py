@@ -41,6 +41,7 @@ _EMPTY = 3.0  # seconds that a run without a task may take at most
 _INSTANT = 0.05  # seconds for which it is not worth to wait
 LEAST_LOOK = 1.0  # seconds that a look at a run may take, however little is left of wait_timeout
 LAST_WORDS = 5.0  # seconds to find out afterwards why a run, or many, have not ended
+_MOST_SHOWN = 100  # task instances in a result
 # One that is refused may be meant for somebody else (a server that restarts behind a proxy); three are an answer.
 _REFUSALS = 3
 
@@ -186,7 +187,7 @@ class Trigger:
             known["failed_tasks"] = [task._asdict() for task in self.failed_tasks or []]
             known["timed_out"] = False
         if self.unfinished_tasks:
-            known["unfinished_tasks"] = [task._asdict() for task in self.unfinished_tasks]
+            known["unfinished_tasks"] = [task._asdict() for task in self.unfinished_tasks[:_MOST_SHOWN]]
         return known
 
     def _must_unpause(self, check_mode: bool) -> bool:

@@ -73,6 +73,7 @@ class FakeAirflow(Http):
         self.scheduler = "healthy"
         self.has_failed_tasks = self.is_empty = False  # of runs that are a success
         self.running: list[dict[str, Any]] = []  # task instances of any DAG
+        self.reads_every_dag = True
         self.release = (2, 11)
         self.runs: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, str]] = []
@@ -109,6 +110,8 @@ class FakeAirflow(Http):
         }
         if "/".join(words) in pages:
             return as_answer(200, pages["/".join(words)])
+        if len(words) == 2 and words[1].endswith("no_such_dag"):
+            return problem(404 if self.reads_every_dag else 403)
         if len(words) == 2:
             state: dict[str, Any] = {"is_paused": self.is_paused, "has_import_errors": self.has_import_errors}
             state["allowed_run_types"] = self.allowed_run_types
@@ -355,6 +358,14 @@ class TestOnce:
         error = failure_of(trigger_on(airflow, wait=True, wait_timeout=300.0), wait=True)
         assert error.details["timed_out"] is True
         assert error.details["diagnosis"]["code"] == "scheduler_busy"
+
+    def test_scheduler_is_not_called_dead_by_who_does_not_see_all_tasks(self) -> None:
+        """The task that keeps it busy may be one of a DAG that this user may not read."""
+        airflow = FakeAirflow()
+        airflow.scheduler, airflow.reads_every_dag = "unhealthy", False
+        error = failure_of(trigger_on(airflow, wait=True, wait_timeout=300.0), wait=True)
+        assert error.details["timed_out"] is True
+        assert error.details["diagnosis"]["code"] == "scheduler_not_running_or_busy"
 
     def test_shortest_wait_looks_once(self) -> None:
         airflow = FakeAirflow()
