@@ -8,13 +8,17 @@ from __future__ import annotations
 import enum
 import json
 import re
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import TOKEN_PATH
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, Dialect
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy, TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    RetryPolicy,
+    TransportError,
+    parsed_http_date,
+)
 
 # Statuses below 500 that a gateway may give to a request that it has passed on. Where it shows that Airflow has given
 # them, they mean what they say.
@@ -171,10 +175,7 @@ def parts_of(document: Mapping[str, Any]) -> dict[str, str | None]:
 
 def clock_of(answer: Answer) -> datetime | None:
     """What the clock of the server that answered shows; None if it does not tell."""
-    try:
-        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(timezone.utc)
-    except (TypeError, ValueError):
-        return None
+    return parsed_http_date(answer.headers.get("Date", ""))
 
 
 def is_token_refused(answer: Answer) -> bool:

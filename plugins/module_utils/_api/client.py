@@ -23,6 +23,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     NewRun,
     Run,
     Selection,
+    known_date,
     parsed_date,
     same_time,
     whole_number,
@@ -300,12 +301,13 @@ class Api(TaskCalls):
         """Whether a backfill of the DAG that was cancelled or paused covers the run: its runs are started no more."""
         query = urlencode({"dag_id": run.dag_id, "limit": PAGE})
         backfills = self._ask(lambda: f"{self.dialect.prefix}/backfills?{query}", "backfills")["backfills"]
-        date = run.logical_date
-        return date is not None and any(
-            backfill.get("is_paused")
-            and parsed_date(str(backfill["from_date"])) <= parsed_date(date) <= parsed_date(str(backfill["to_date"]))
-            for backfill in backfills
-        )
+        for backfill in backfills:
+            begin, end = known_date(backfill.get("from_date")), known_date(backfill.get("to_date"))
+            if not (run.logical_date and begin and end and backfill.get("is_paused")):
+                continue
+            if parsed_date(begin) <= parsed_date(run.logical_date) <= parsed_date(end):
+                return True
+        return False
 
     def max_active_runs(self, dag_id: str) -> int | None:
         """How many runs of the DAG may run at a time; None if the API does not tell."""
@@ -372,9 +374,9 @@ class Api(TaskCalls):
             run_id=document[self.dialect.run_key],
             state=document.get("state"),
             conf=document["conf"] or {} if "conf" in document else None,
-            logical_date=document.get("logical_date") or document.get("execution_date"),
-            start_date=document.get("start_date"),
-            end_date=document.get("end_date"),
+            logical_date=known_date(document.get("logical_date") or document.get("execution_date")),
+            start_date=known_date(document.get("start_date")),
+            end_date=known_date(document.get("end_date")),
             note=document.get("note"),
             url=page and self.base + page,
         )

@@ -16,6 +16,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Mapping
 from urllib.parse import urlsplit
@@ -112,11 +113,8 @@ class Answer:
         value = self.headers.get("Retry-After", "").strip()
         if _is_number(value):
             return min(float(value), _LONGEST_PAUSE)
-        try:
-            until = parsedate_to_datetime(value).timestamp()
-        except (TypeError, ValueError, OverflowError):
-            return None
-        return min(max(0.0, until - time.time()), _LONGEST_PAUSE)
+        until = parsed_http_date(value)
+        return None if until is None else min(max(0.0, until.timestamp() - time.time()), _LONGEST_PAUSE)
 
 
 class TransportError(Exception):
@@ -317,6 +315,16 @@ def _is_whole(response: requests.Response, body: bytes) -> bool:
         return True  # an end that is missing was an exception while reading
     is_json = "json" in response.headers.get("Content-Type", "").lower()
     return _json_object(body) is not None if is_json else bool(body)
+
+
+def parsed_http_date(text: str) -> datetime | None:
+    """The date of a header in UTC; None for what is none, or of no year that a clock shows."""
+    try:
+        date = parsedate_to_datetime(text)
+        date = date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return date if 2000 <= date.year < 3000 else None
 
 
 def _is_number(text: str) -> bool:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt, clock_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, V2, Dialect
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
 
@@ -78,3 +80,34 @@ def test_what_others_may_have_answered_leaves_doubt(
 def test_404_of_others_says_nothing_of_a_dag(dialect: Dialect, document: dict[str, Any]) -> None:
     kind = "application/problem+json" if dialect is V1 else "application/json"
     assert not failed(dialect, 404, document, kind).missing
+
+
+HOSTILE_DATES = [
+    "Thu, 01 Jan 1001 00:00:00 +2359",
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Thu, 01 Jan 1001 00:00:00 GMT",
+    "Sat, 00 Jan 0000 00:00:00 GMT",
+    "Fri, 27 Nov 2026 07:00:00 +99999999999999",
+    "Fri, 27 Nov 99999999999 07:00:00 GMT",
+    "\xb2",
+    "",
+]
+
+
+@pytest.mark.parametrize("date", HOSTILE_DATES)
+def test_date_that_no_clock_shows(date: str) -> None:
+    answer = Answer(503, {"Date": date, "Retry-After": date}, b"")
+    assert (clock_of(answer), answer.retry_after) == (None, None)
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", "+0000"])
+def test_date_without_a_zone_is_one_of_utc(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        shown = clock_of(Answer(200, {"Date": f"Fri, 27 Nov 2026 07:00:00 {zone}"}, b""))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown == datetime(2026, 11, 27, 7, tzinfo=timezone.utc)

@@ -225,3 +225,13 @@ def test_list_that_moves_while_it_is_read_has_each_run_once(api: Api, server: Se
     server.otherwise = reply
     found, _total = api.newest_runs(["load"], [], None, 1000)
     assert len({run.run_id for run in found}) == len(found) >= 131
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59-23:59", "2026-01-31", "x", 7, None])
+def test_dates_of_a_run_that_nobody_can_count_with(api: Api, server: Server, date: object) -> None:
+    server.otherwise = as_json(
+        {**RUN, "logical_date": date, "execution_date": None, "start_date": date, "end_date": date}
+    )
+    run = api.run("load", "r+1")
+    assert run is not None
+    assert (run.logical_date, run.start_date, run.end_date) == (None, None, None)

@@ -107,7 +107,7 @@ class TestHoldUps:
         tasks = [{"task_id": f"t{number}", "state": "success"} for number in range(250)]
         tasks += [{"task_id": f"n{number}", "state": None} for number in range(250)]
         tasks += [{"task_id": "hold", "state": "deferred"}]
-        pages = {"/health": {"metadatabase": {}, "scheduler": {"status": "healthy"}, "triggerer": None}}
+        pages: dict[str, Any] = {"/health": {"metadatabase": {}, "scheduler": {"status": "healthy"}, "triggerer": None}}
         held = self.held(server, pages, tasks)
         assert (len(held.tasks), held.tasks[0].task_id) == (251, "hold")
         assert timed_out("running", "http://h/r", held, None).code == "triggerer_not_running"
