@@ -160,8 +160,11 @@ class Caller:
 
 
 def _segment(option: str, text: str) -> str:
-    """An id as a part of a path. Raises AirflowError for one that would lead to another path: nothing is sent then."""
-    if text in ("", ".", "..") or "/" in text or any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+    """An id as a part of a path. Raises AirflowError for one that would lead to another path: nothing is sent then.
+
+    ``~`` stands for all DAGs, or all runs.
+    """
+    if text in ("", ".", "..", "~") or "/" in text or any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
         raise AirflowError(
             f"{option} is {text!r}. No such id can be named in the API. Nothing was sent. Correct {option}."
         )

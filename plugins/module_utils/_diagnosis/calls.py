@@ -131,7 +131,7 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
             400,
         )
     if "does not allow manual runs" in whole:
-        return no_manual_runs(seen.dag_id)._replace(evidence=evidence, http_status=answer.status)
+        return no_manual_runs(str(seen.dag_id))._replace(evidence=evidence, http_status=answer.status)
     if answer.status >= 500:
         return server_failed(seen, f" ({said})" * bool(said), evidence, "The API server's log has more.")
     if "run_id" in whole and "match" in whole:

@@ -23,8 +23,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs i
     stale_dag,
 )
 
-_NO_DAG = "~"  # Airflow's own sign for whichever DAG
-
 
 def examine(api: Api, dag_id: str | None) -> dict[str, Any]:
     """The result of airflow_api_info. Nothing of it raises: what went wrong is in ``diagnosis``."""
@@ -50,7 +48,7 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
         server = identify(api.anonymous)
     except TransportError as trouble:
         failure = CallFailed("GET", "/api/v2/version", trouble=trouble, dialect=api.dialect)
-        return explain(api, _NO_DAG, failure)
+        return explain(api, None, failure)
     found.update(generation=server.generation, release=server.release)
     if server.generation is not None:
         found["reachable"] = True
@@ -60,7 +58,7 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
         if server.generation is not None:
             found["anonymous"] = _is_open(api.anonymous, api.login_check_path())
     except CallFailed as failure:
-        return explain(api, _NO_DAG, failure)
+        return explain(api, None, failure)
     try:
         api.verify_login()
         # Where everybody is let in, whether this login is a good one does not show.
@@ -68,7 +66,7 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
     except CallFailed as failure:
         refused = failure.at_login or failure.status == 401
         found["login_accepted"] = False if refused and api.logins is not NOBODY else None
-        return explain(api, dag_id or _NO_DAG, failure)
+        return explain(api, dag_id, failure)
     if found["health"].get("scheduler") == "unhealthy" and api.dialect.has_tasks:
         with contextlib.suppress(CallFailed):
             found["running_task"] = api.running_task()

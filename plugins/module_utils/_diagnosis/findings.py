@@ -30,13 +30,16 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusa
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 
-def failed(api: Api, dag_id: str, failure: CallFailed, what: str) -> AirflowError:
+def failed(api: Api, dag_id: str | None, failure: CallFailed, what: str) -> AirflowError:
     """The error of a module whose call about this DAG failed. ``what`` is what has not come about."""
     return error(f"{what} at {api.base}", explain(api, dag_id, failure), changed=False)
 
 
-def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] = ()) -> Diagnosis:
-    """Why a call about this DAG failed. ``private``: texts that must not be repeated from an answer."""
+def explain(api: Api, dag_id: str | None, failure: CallFailed, private: Sequence[str] = ()) -> Diagnosis:
+    """Why a call about this DAG, or about none in particular, failed.
+
+    ``private``: texts that must not be repeated from an answer.
+    """
     logins = api.logins
     has_token = not (logins is NOBODY or logins.username or logins.service)
     seen = Observed(
@@ -84,7 +87,9 @@ def _inspect_further_experimental(api: Api, seen: Observed, _answer: Answer) -> 
 
 def _inspect_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
     """The refused call beside the same one by an anonymous client, and by the same user in a web session."""
-    path = seen.failure.path if seen.failure.method == "GET" else api.dag_path(seen.dag_id)
+    path = seen.failure.path
+    if seen.failure.method != "GET":
+        path = api.login_check_path() if seen.dag_id is None else api.dag_path(seen.dag_id)
     seen = seen._replace(
         server=Server("v1", release_of(answer)),
         anonymous=_status(api.anonymous, path),
@@ -95,11 +100,10 @@ def _inspect_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
     login = api.logins.form.try_form(api.anonymous)
     if not login.accepted or login.session is None:
         return seen._replace(form=login.accepted, form_trouble=login.why_not or None)
-    return seen._replace(
-        form=True,
-        may_read=_may_read(login.session, path),
-        may_trigger=_may_trigger(api.without_retries(NOBODY, login.session), seen.dag_id),
-    )
+    seen = seen._replace(form=True, may_read=_may_read(login.session, path))
+    if seen.dag_id is None:  # what was sent by POST was a question too
+        return seen._replace(may_trigger=seen.may_read)
+    return seen._replace(may_trigger=_may_trigger(api.without_retries(NOBODY, login.session), seen.dag_id))
 
 
 _INSPECT_FURTHER = {"v1": _inspect_further_v1, "v2": _inspect_further_v2, "experimental": _inspect_further_experimental}

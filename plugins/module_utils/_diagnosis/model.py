@@ -52,7 +52,7 @@ class Observed(NamedTuple):
     """
 
     base: str
-    dag_id: str
+    dag_id: str | None  # None where the call was about no DAG in particular
     username: str | None
     failure: CallFailed
     has_token: bool = False  # a ready one instead of a username and a password

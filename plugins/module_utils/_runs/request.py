@@ -41,10 +41,10 @@ def run_request(options: Mapping[str, Any]) -> RunRequest:
             f"dag_id is {dag_id!r}: the id of a DAG has at most 250 letters, digits, dashes, dots and underscores."
         )
     run_id = options["run_id"] or None
-    if run_id is not None and (not _RUN_ID.fullmatch(run_id) or run_id in (".", "..")):
+    if run_id is not None and (not _RUN_ID.fullmatch(run_id) or run_id in (".", "..", "~")):
         raise AirflowError(
             f"run_id is {run_id!r}: the id of a run has at most 250 characters, and only letters from A to Z, digits "
-            "and _ . ~ : + - among them."
+            "and _ . ~ : + - among them. It is none of '.', '..' and '~', which mean something else in a path."
         )
     note = options["note"] or None
     if note is not None and len(note) > _MOST_NOTE:

@@ -196,7 +196,7 @@ class TestExperimental:
         assert caught.value.taken
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "../../x", "a\nb", "a\x7f"])
+@pytest.mark.parametrize("text", ["", ".", "..", "~", "a/b", "../../x", "a\nb", "a\x7f"])
 def test_id_that_leads_to_another_path_is_sent_nowhere(api: Api, server: Server, text: str) -> None:
     for call in (
         lambda: api.dag(text),
