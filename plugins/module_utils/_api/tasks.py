@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from typing import Any, Collection, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
@@ -92,24 +92,43 @@ class TaskCalls(Caller):
     def failed_tasks_since(self, dag_ids: Sequence[str], since: str) -> dict[tuple[str, str], list[FailedTask]] | None:
         """The tasks of these DAGs that failed at ``since`` or later, by DAG and run, without logs.
 
-        None where the API of this generation does not know tasks.
+        None where the API does not know tasks, or not of which run they are.
         """
-        found: dict[tuple[str, str], list[FailedTask]] = {}
         if not self.dialect.has_tasks:
             return None
-        asked: dict[str, Any] = {"dag_ids": list(dag_ids), "state": ["failed"], "end_date_gte": since}
+        found: dict[tuple[str, str], list[FailedTask]] = {}
+        for task in self._ended_tasks({"dag_ids": list(dag_ids), "state": ["failed"], "end_date_gte": since}):
+            if not task.get("dag_run_id"):
+                return None  # early releases name the date of the run instead
+            found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
+        return found
+
+    def runs_with_tasks(self, runs: Collection[tuple[str, str]], since: str) -> set[tuple[str, str]]:
+        """Those of these runs, by DAG and run, of which a task ended at ``since`` or later.
+
+        Not all of them where it would be cheaper to ask for the tasks of each run.
+        """
+        found: set[tuple[str, str]] = set()
+        asked = {"dag_ids": sorted({dag_id for dag_id, _run_id in runs}), "end_date_gte": since}
+        for number, task in enumerate(self._ended_tasks(asked) if self.dialect.has_tasks else ()):
+            if len(found) == len(runs) or number == len(runs) * PAGE:
+                break
+            key = (str(task["dag_id"]), str(task.get("dag_run_id")))
+            if key in runs:
+                found.add(key)
+        return found
+
+    def _ended_tasks(self, asked: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The task instances of all DAGs that fit, page by page."""
         path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances/list"
         read, total = 0, 1
         while read < total:
             if read:
                 asked["page_offset"] = read
             received = self._with_retries(lambda: self._call("POST", path, "task_instances", asked))
-            tasks = received["task_instances"]
-            for task in tasks:
-                found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
-            read += len(tasks) or total
+            yield from received["task_instances"]
+            read += len(received["task_instances"]) or total
             total = whole_number(received.get("total_entries")) or 0
-        return found
 
     def running_task(self) -> str | None:
         """A task of any DAG that runs at this moment, and "" if none does.

@@ -9,10 +9,10 @@ the last look, and the number of requests at a time (Lanes).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Callable, Iterator, Mapping, Sequence
 
@@ -69,7 +69,7 @@ class Lanes:
         self._narrow = False
         self._free = threading.Condition()
 
-    @contextmanager
+    @contextlib.contextmanager
     def one(self) -> Iterator[None]:
         """Hold one lane, as soon as one is free."""
         with self._free:
@@ -161,7 +161,7 @@ class Batch:
             self._check_successes()
 
     def _check_successes(self) -> None:
-        """Find the tasks that failed in runs that are a success, in one request for all of them."""
+        """Find the tasks that failed in runs that are a success, and runs without a task, by lists of all of them."""
         green = {
             (trigger.run.dag_id, str(trigger.run.run_id)): number
             for number, trigger in enumerate(self.triggers)
@@ -176,12 +176,15 @@ class Batch:
                 failed = self._api.failed_tasks_since(sorted({dag_id for dag_id, _run_id in green}), since.isoformat())
         except CallFailed:
             failed = None  # that the runs are a success is known
+        with_tasks: set[tuple[str, str]] = set()
+        with contextlib.suppress(CallFailed), all_within(self._api.http.timeout):
+            with_tasks = self._api.runs_with_tasks(green, since.isoformat())
         for key, number in green.items():
             trigger = self.triggers[number]
             trigger.failed_tasks = None if failed is None else failed.get(key, [])
             try:
                 if trigger.run is not None:
-                    trigger.check_success(trigger.run)
+                    trigger.check_success(trigger.run, has_tasks=key in with_tasks)
             except AirflowError as error:
                 self.failures[number] = error
 

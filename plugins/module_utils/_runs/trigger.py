@@ -26,7 +26,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     FailedTask,
     Run,
     UnfinishedTask,
-    parsed_date,
     same_time,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.unfinished import HoldUps
 
-_EMPTY = 3.0  # seconds that a run without a task may take at most
 _INSTANT = 0.05  # seconds for which it is not worth to wait
 LEAST_LOOK = 1.0  # seconds that a look at a run may take, however little is left of wait_timeout
 LAST_WORDS = 5.0  # seconds to find out afterwards why a run, or many, have not ended
@@ -151,8 +149,11 @@ class Trigger:
         self.check_success(run)
         return run
 
-    def check_success(self, run: Run) -> None:
-        """Raise AirflowError for a success that is none: no task has run, or some failed and that is not wanted."""
+    def check_success(self, run: Run, has_tasks: bool = False) -> None:
+        """Raise AirflowError for a success that is none: no task has run, or some failed and that is not wanted.
+
+        ``has_tasks``: that the run has any is known already.
+        """
         why = None
         if self.failed_tasks is None and self.request.fail_on_failed_tasks:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
@@ -162,7 +163,7 @@ class Trigger:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             why = diagnosis.tasks_failed(run.url, self.failed_tasks)
-        elif not self.failed_tasks and _ended_at_once(run) and self._is_empty(run):
+        elif not self.failed_tasks and not has_tasks and self._is_empty(run):
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             why = diagnosis.no_task_ran(run.logical_date)
@@ -415,13 +416,6 @@ class Trigger:
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
         return error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
-
-
-def _ended_at_once(run: Run) -> bool:
-    """Whether a run took no longer than one without a task: to start a task takes the scheduler longer."""
-    if not run.start_date or not run.end_date:
-        return True
-    return (parsed_date(run.end_date) - parsed_date(run.start_date)).total_seconds() < _EMPTY
 
 
 def _differing_keys(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -281,7 +281,9 @@ class SimulatedAirflow:
         found = [
             self._task(run)
             for run in self.runs.values()
-            if run.task_state == "failed" and run.end_date and datetime.fromisoformat(run.end_date) >= since
+            if run.task_state in document.get("state", [run.task_state])
+            and run.end_date
+            and datetime.fromisoformat(run.end_date) >= since
         ]
         return _json(200, {"task_instances": found, "total_entries": len(found)})
 

@@ -235,3 +235,10 @@ def test_dates_of_a_run_that_nobody_can_count_with(api: Api, server: Server, dat
     run = api.run("load", "r+1")
     assert run is not None
     assert (run.logical_date, run.start_date, run.end_date) == (None, None, None)
+
+
+def test_tasks_whose_run_is_not_told_are_unknown(api: Api, server: Server) -> None:
+    """As where Airflow names the date of the run instead."""
+    server.otherwise = as_json({"task_instances": [{"dag_id": "load", "task_id": "work"}], "total_entries": 1})
+    assert api.failed_tasks_since(["load"], "2026-01-31T08:00:00+00:00") is None
+    assert api.runs_with_tasks({("load", "r")}, "2026-01-31T08:00:00+00:00") == set()

@@ -48,8 +48,9 @@ class BusyAirflow(FakeAirflow):
             self._writers -= writes
 
     def listed(self, document: dict[str, Any]) -> Answer:
-        if document.get("state") == ["failed"]:  # of tasks
-            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in self.with_failed_tasks]
+        if "page_limit" not in document:  # of tasks
+            run_ids = self.with_failed_tasks if document.get("state") == ["failed"] else self.runs
+            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in run_ids]
             return as_answer(200, {"task_instances": tasks, "total_entries": len(tasks)})
         if document["page_offset"] == 0:
             active = [run for run in self.runs.values() if run["state"] == "queued"]
@@ -103,7 +104,7 @@ def test_tasks_that_failed_in_a_success_are_found_for_all_at_once(fails: bool) -
     airflow.with_failed_tasks = [str(batch.triggers[7].request.new.run_id)]
     before = asked(airflow, "POST", "taskInstances/list")
     batch.wait()
-    assert asked(airflow, "POST", "taskInstances/list") == before + 1
+    assert asked(airflow, "POST", "taskInstances/list") == before + 2
     assert list(batch.failures) == ([7] if fails else [])
     assert [number for number, trigger in enumerate(batch.triggers) if trigger.failed_tasks] == [7]
 
@@ -369,12 +370,14 @@ class Batched(Server):
         self.states: dict[str, str] = {}
         self.tasks: dict[str, list[dict[str, Any]]] = {}
         self.missing: set[str] = set()
+        self.dates: dict[str, str] = {}
         self.lists_states = True
         self.otherwise = self.answered
 
     def run(self, run_id: str) -> dict[str, Any]:
         date = "2026-01-01T00:00:00+00:00"
-        return {"dag_id": "load", "dag_run_id": run_id, "state": self.states[run_id], "execution_date": date}
+        found = {"dag_id": "load", "dag_run_id": run_id, "state": self.states[run_id], "execution_date": date}
+        return {**found, **self.dates}
 
     def answered(self, request: Request) -> bytes:
         words = request.target.partition("?")[0].split("/")[3:]
@@ -390,7 +393,10 @@ class Batched(Server):
             found = [run for run in there if run["state"] in wanted]
             return as_json({"dag_runs": found, "total_entries": len(found)})
         if words[-1] == "list":
-            return as_json({"task_instances": [], "total_entries": 0})
+            found = [run_id for run_id, state in self.states.items() if state == "success" and run_id in self.tasks]
+            found = [] if "state" in document else found
+            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in found]
+            return as_json({"task_instances": tasks, "total_entries": len(tasks)})
         if words[-1] == "taskInstances":
             tasks = self.tasks.get(words[3], [])
             return as_json({"task_instances": tasks, "total_entries": len(tasks)})
@@ -504,3 +510,16 @@ class TestEachRunByItself:
         batch.wait()
         assert len(batch.failures) == 30
         assert clock.now < 60
+
+    def test_a_success_without_tasks_is_none_however_long_it_took(self, batched: Batched) -> None:
+        batch, _clock = batch_of(batched, "a", "b", "c")
+        batch.submit()
+        batched.states.update(a="success", b="success", c="success")
+        batched.tasks.update(a=[{"task_id": "load", "state": "success"}], c=[{"task_id": "load", "state": "success"}])
+        batched.dates = {"start_date": "2026-01-31T08:00:00+00:00", "end_date": "2026-01-31T09:00:00+00:00"}
+        batched.requests.clear()
+        batch.wait()
+        assert list(batch.failures) == [1]
+        assert diagnosis_of(batch, 1)["code"] == "no_task_ran"
+        alone = [request.target for request in batched.requests if request.target.endswith("taskInstances?limit=1")]
+        assert alone == ["/api/v1/dags/load/dagRuns/b/taskInstances?limit=1"]

@@ -74,6 +74,7 @@ class FakeAirflow(Http):
         self.has_failed_tasks = self.is_empty = False  # of runs that are a success
         self.running: list[dict[str, Any]] = []  # task instances of any DAG
         self.reads_every_dag = True
+        self.dates: dict[str, str] = {}  # of a run that was asked for by itself
         self.release = (2, 11)
         self.runs: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, str]] = []
@@ -131,7 +132,7 @@ class FakeAirflow(Http):
             return problem(404)
         if len(self.states) > 1:
             self.states.pop(0)
-        return as_answer(200, {**run, "state": self.states[0]})
+        return as_answer(200, {**run, **self.dates, "state": self.states[0]})
 
     def listed(self, document: dict[str, Any]) -> Answer:
         if "states" in document and self.release < (2, 3):
@@ -321,9 +322,12 @@ class TestOnce:
             trigger.submit(check_mode)
         assert caught.value.details["diagnosis"]["code"] == "manual_runs_not_allowed"
 
-    def test_success_without_a_task_is_none(self) -> None:
+    @pytest.mark.parametrize("minutes", [0, 1, 59])
+    def test_success_without_a_task_is_none(self, minutes: int) -> None:
+        """However long a busy scheduler takes for it."""
         airflow = FakeAirflow()
         airflow.states, airflow.is_empty = ["success"], True
+        airflow.dates = {"start_date": "2026-01-31T08:00:00+00:00", "end_date": f"2026-01-31T08:{minutes:02}:01+00:00"}
         error = failure_of(trigger_on(airflow, wait=True), wait=True)
         assert error.details["diagnosis"]["code"] == "no_task_ran"
 
