@@ -16,6 +16,7 @@ import json
 import threading
 import time
 from contextlib import nullcontext
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt
@@ -26,6 +27,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     FailedTask,
     Run,
     UnfinishedTask,
+    parsed_date,
     same_time,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -40,17 +42,22 @@ _INSTANT = 0.05  # seconds for which it is not worth to wait
 LEAST_LOOK = 1.0  # seconds that a look at a run may take, however little is left of wait_timeout
 LAST_WORDS = 5.0  # seconds to find out afterwards why a run, or many, have not ended
 _MOST_SHOWN = 100  # task instances in a result
+# The server is asked for its time where a clock that is wrong by less than a day might mistake what is due. The clock
+# of the scheduler, which decides, may be another one still.
+_MOST_SKEW = timedelta(days=1)
+_MARGIN = 30.0
 # One that is refused may be meant for somebody else (a server that restarts behind a proxy); three are an answer.
 _REFUSALS = 3
 
 
 class Dags:
-    """DAGs, each looked at once, for all the runs of it that are requested."""
+    """DAGs, each looked at once, for all the runs of it that are requested, and the server's clock."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._lock = threading.Lock()
         self._known: dict[str, Dag] = {}
+        self._ahead: timedelta | None = None  # of our clock
 
     def get(self, dag_id: str) -> Dag:
         """The DAG; a missing one is a CallFailed with status 404."""
@@ -58,6 +65,14 @@ class Dags:
             if dag_id not in self._known:
                 self._known[dag_id] = self._api.dag(dag_id)
             return self._known[dag_id]
+
+    def server_time(self) -> datetime:
+        """What the server's clock shows, which decides when a run is due."""
+        with self._lock:
+            now = datetime.now(timezone.utc)
+            if self._ahead is None:
+                self._ahead = self._api.server_time() - now
+            return now + self._ahead
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler start runs of this DAG."""
@@ -115,6 +130,7 @@ class Trigger:
             self._shows_conf = self.run is None
         if self.run is not None and (self.run.finished or not self.request.waits):
             return self.run
+        self._check_starts_in_time()
         unpause = self._must_unpause(check_mode)
         if check_mode:
             planned = self.run or self._checked_plan()
@@ -260,6 +276,25 @@ class Trigger:
     def _settled(self, run: Run, created: bool) -> tuple[Run, bool]:
         self.in_doubt = False
         return run, created
+
+    def _check_starts_in_time(self) -> None:
+        """Raise AirflowError for a run, there or to be, that Airflow starts only after the wait."""
+        run = self.run
+        date = self._new.logical_date if run is None else run.logical_date
+        if not date or not self.request.waits or (run is not None and run.state != "queued"):
+            return
+        due = parsed_date(date)
+        if due < datetime.now(timezone.utc) - _MOST_SKEW:
+            return
+        seconds = (due - self._dags.server_time()).total_seconds()
+        if seconds <= self.request.wait_timeout + _MARGIN:
+            return
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+        why = diagnosis.future_date(date, seconds, self.request.wait_timeout)
+        if run is None:
+            raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
+        raise self._failed(f"Run {run.run_id!r} of DAG {run.dag_id!r}", "exists, and was not waited for", why)
 
     def _check_same(self, run: Run) -> None:
         """Whether a run that was there already is the one that is asked for."""

@@ -98,7 +98,8 @@ class TestHoldUps:
         ],
     )
     def test_triggerer(self, server: Server, health: dict[str, Any], triggerer: str | None, code: str) -> None:
-        pages = {"/health": {"metadatabase": {"status": "healthy"}, "scheduler": {"status": "healthy"}, **health}}
+        healthy = {"status": "healthy"}
+        pages: dict[str, Any] = {"/health": {"metadatabase": healthy, "scheduler": healthy, **health}}
         held = self.held(server, pages, [{"task_id": "hold", "state": "deferred"}])
         assert held.triggerer == triggerer
         assert timed_out("running", "http://h/r", held, None).code == code

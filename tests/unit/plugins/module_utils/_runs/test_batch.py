@@ -393,9 +393,9 @@ class Batched(Server):
             found = [run for run in there if run["state"] in wanted]
             return as_json({"dag_runs": found, "total_entries": len(found)})
         if words[-1] == "list":
-            found = [run_id for run_id, state in self.states.items() if state == "success" and run_id in self.tasks]
-            found = [] if "state" in document else found
-            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in found]
+            done = [run_id for run_id, state in self.states.items() if state == "success" and run_id in self.tasks]
+            done = [] if "state" in document else done
+            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in done]
             return as_json({"task_instances": tasks, "total_entries": len(tasks)})
         if words[-1] == "taskInstances":
             tasks = self.tasks.get(words[3], [])

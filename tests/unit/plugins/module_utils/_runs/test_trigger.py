@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import Any, Generator, Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -784,3 +786,74 @@ class TestWatch:
         assert self.wait_on(airflow).now == 1
         looks = [path for _method, path in airflow.sent if "/taskInstances" not in path]
         assert (airflow.watches, len(looks)) == (1, 1)
+
+
+class TestFuture:
+    """Airflow starts a run not before its logical date, and the clock of the server says when that is."""
+
+    @staticmethod
+    def date(seconds: float) -> str:
+        return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
+
+    @staticmethod
+    def airflow(ahead: float | None) -> FakeAirflow:
+        """An Airflow whose clock is so many seconds ahead of ours, or that does not show it."""
+        airflow = FakeAirflow()
+        send = airflow.send
+
+        def dated(method: str, path: str, **other: Any) -> Answer:
+            answer = send(method, path, **other)
+            if ahead is None:
+                return answer
+            shown = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=ahead), usegmt=True)
+            return Answer(answer.status, {**answer.headers, "Date": shown}, answer.body)
+
+        airflow.send = dated  # type: ignore[method-assign]
+        return airflow
+
+    @pytest.mark.parametrize("check_mode", [True, False])
+    @pytest.mark.parametrize(
+        ("seconds", "ahead", "wait", "fails"),
+        [
+            (7200, None, True, True),
+            (7200, 0, True, True),
+            (7200, 0, False, False),
+            (7200, 7000, True, False),  # our clock is slow
+            (-3600, -7200, True, True),  # our clock is fast
+            (610, 0, True, False),  # within the margin
+            (-86400 * 2, 0, True, False),
+        ],
+    )
+    def test_run_to_be(self, seconds: float, ahead: float | None, wait: bool, fails: bool, check_mode: bool) -> None:
+        airflow = self.airflow(ahead)
+        trigger = trigger_on(airflow, logical_date=self.date(seconds), wait=wait)
+        if not fails:
+            trigger.submit(check_mode)
+            assert trigger.changed
+            return
+        with pytest.raises(AirflowError) as caught:
+            trigger.submit(check_mode)
+        assert caught.value.details["diagnosis"]["code"] == "logical_date_in_future"
+        assert (airflow.posts, caught.value.details["changed"]) == (0, False)
+
+    def test_past_date_costs_no_request(self) -> None:
+        airflow = FakeAirflow()
+        trigger_on(airflow, logical_date=self.date(-86400 * 2), wait=True).submit()
+        assert [path for _method, path in airflow.sent if "health" in path] == []
+
+    @pytest.mark.parametrize("asked", [{"run_id": "theirs"}, {"unless_running": True}])
+    @pytest.mark.parametrize("state", ["queued", "running", "success"])
+    def test_run_that_is_there(self, asked: dict[str, Any], state: str) -> None:
+        airflow = self.airflow(0)
+        airflow.add("theirs", date=self.date(7200))
+        airflow.states = [state]
+        airflow.runs["theirs"]["state"] = state
+        trigger = trigger_on(airflow, wait=True, **asked)
+        if state != "queued":
+            trigger.submit()
+            return
+        error = failure_of(trigger)
+        assert error.details["diagnosis"]["code"] == "logical_date_in_future"
+        assert "Run 'theirs' of DAG 'load'" in str(error)
+        assert airflow.posts == (1 if "unless_running" in asked else 0)  # the list
+        assert trigger_on(airflow, **asked).submit().run_id == "theirs"
