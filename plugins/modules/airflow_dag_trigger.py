@@ -28,7 +28,7 @@ attributes:
     support: full
     details:
       - Logs in, and fails as a real run would if the DAG is missing, paused or stale, if it cannot be imported or
-        allows no manual runs, or if the user may not trigger it.
+        allows no manual runs, if the user may not trigger it, or if another run has O(logical_date).
       - What Airflow validates only in a real request is not seen. That is O(conf) against the params of the DAG, and
         the pattern that a server may demand of O(run_id).
       - To find out about the permission it sends a request that Airflow refuses for its content, and only after it has

@@ -138,7 +138,7 @@ def date_taken(logical_date: str, run_id: str | None, status: int | None) -> Dia
     return Diagnosis(
         "logical_date_taken",
         f"{other} of this DAG has the logical date {logical_date} already",
-        f"Airflow answered {status} and has no run of the wanted id.",
+        f"Airflow answered {status} and has no run of the wanted id." if status else "The API lists that run.",
         f"Choose another logical_date or leave it out, or ask for that run by run_id{named}.",
         status,
     )

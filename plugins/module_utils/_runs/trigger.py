@@ -229,6 +229,10 @@ class Trigger:
     def _checked_plan(self) -> Run:
         self._api.check_words(self._new, self.request.fail_on_failed_tasks)
         self._api.check_create_run(self._new.dag_id)
+        if self._new.logical_date is not None:
+            other = self._other_run_at(self._new.logical_date)
+            if other:
+                raise self._date_taken(self._new.logical_date, other, None)
         return self._plan() if self.request.named else self._plan()._replace(run_id=None)
 
     def _plan(self) -> Run:
@@ -314,17 +318,25 @@ class Trigger:
         """Raise AirflowError if another run has the date: Airflow says so by 409, up to 2.0 it fails instead."""
         if not (failure.taken or failure.status == 500):
             return
+        other = self._other_run_at(logical_date)
+        if other:
+            self.in_doubt = False  # a run of this date cannot come any more
+        if failure.taken or other:
+            raise self._date_taken(logical_date, other, failure.status)
+
+    def _other_run_at(self, logical_date: str) -> Run | None:
+        """The run of another id that has the date. None too if that cannot be asked for."""
         try:
             other = self._api.run_at(self._new.dag_id, logical_date)
         except CallFailed:
-            other = None  # whose date it is helps, but is not the point
-        if failure.taken or (other and other.run_id != self._new.run_id):
-            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+            return None
+        return other if other and other.run_id != self._new.run_id else None
 
-            if other and other.run_id != self._new.run_id:
-                self.in_doubt = False  # a run of this date cannot come any more
-            why = diagnosis.date_taken(logical_date, other.run_id if other else None, failure.status)
-            raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
+    def _date_taken(self, logical_date: str, other: Run | None, status: int | None) -> AirflowError:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+        why = diagnosis.date_taken(logical_date, other.run_id if other else None, status)
+        return self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
 
     def _waited_for(self, run: Run) -> Run:
         begin = self._clock()

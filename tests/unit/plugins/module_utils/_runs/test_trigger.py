@@ -566,6 +566,16 @@ class TestCheckMode:
         assert trigger.submit(check_mode=True).run_id == "mine"
         assert not trigger.changed
 
+    @pytest.mark.parametrize("named", [None, "mine"])
+    def test_logical_date_that_another_run_has(self, named: str | None) -> None:
+        airflow = FakeAirflow()
+        airflow.add("other", date="2026-01-31T08:00:00+00:00")
+        trigger = trigger_on(airflow, run_id=named, logical_date="2026-01-31T08:00:00Z")
+        with pytest.raises(AirflowError, match="run 'other'") as caught:
+            trigger.submit(check_mode=True)
+        assert caught.value.details["diagnosis"]["code"] == "logical_date_taken"
+        assert (trigger.changed, airflow.runs.keys()) == (False, {"other"})
+
     def test_a_refusal_is_no_change(self) -> None:
         trigger = trigger_on(FakeAirflow(["ok", "403"]))
         with pytest.raises(CallFailed):
