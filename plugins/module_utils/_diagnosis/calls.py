@@ -27,7 +27,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusa
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v1 import refused_v1
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v2 import refused_v2
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import no_manual_runs, no_such_run
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import (
+    import_error,
+    no_manual_runs,
+    no_such_run,
+    stale_dag,
+)
 
 _REFUSED = {"v1": refused_v1, "v2": refused_v2, "experimental": refused_experimental}
 
@@ -90,6 +95,9 @@ def _missing(seen: Observed) -> Diagnosis:
     if run_id and "dagrun" in (seen.failure.said or "").replace(" ", "").replace("_", "").lower():
         return no_such_run(unquote(run_id.group(1)))
     evidence = f"{call_of(seen)} answered {seen.failure.status}."
+    if seen.dag and (seen.dag.has_import_errors or seen.dag.is_stale):
+        why = (import_error if seen.dag.has_import_errors else stale_dag)(seen.dag.dag_id)
+        return why._replace(evidence=f"{evidence} {why.evidence}", http_status=seen.failure.status)
     if seen.import_errors:
         return Diagnosis(
             "dag_not_found_import_errors",

@@ -18,7 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, TransportError
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import diagnose
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, error
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_kerberos import refused_ticket
@@ -69,7 +69,9 @@ def explain(api: Api, dag_id: str | None, failure: CallFailed, private: Sequence
             server = Server(api.dialect.generation, None)
         return diagnose(seen._replace(server=server))
     if failure.missing:
-        return diagnose(seen._replace(import_errors=_import_errors(api)))
+        # Airflow 2 goes on showing a DAG whose file is gone, and has none of that id for whoever wants to trigger it.
+        dag = _shown(api, dag_id) if dag_id and failure.method != "GET" else None
+        return diagnose(seen._replace(import_errors=_import_errors(api), dag=dag))
     if answer.status not in (401, 403):
         return diagnose(seen)
     return diagnose(_INSPECT_FURTHER[failure.dialect.generation](api, seen, answer))
@@ -152,6 +154,13 @@ def _health(api: Api) -> dict[str, str | None]:
         return api.without_retries().inspect_health()[0]
     except CallFailed:
         return {}
+
+
+def _shown(api: Api, dag_id: str) -> Dag | None:
+    try:
+        return api.without_retries().dag(dag_id)
+    except CallFailed:
+        return None
 
 
 def _import_errors(api: Api) -> list[str] | None:

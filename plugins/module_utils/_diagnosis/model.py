@@ -14,7 +14,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _SHORT_WORD = r"[A-Za-z0-9]{1,7}"
@@ -64,6 +64,7 @@ class Observed(NamedTuple):
     may_read: bool | None = None
     may_trigger: bool | None = None
     import_errors: Sequence[str] | None = None
+    dag: Dag | None = None  # which reading shows, though it is missing for whoever wants to trigger it
     private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
     base_path: str | None = None  # what the web interface says that url lacks
     health: Mapping[str, str | None] = {}  # what the health page says of each part of Airflow
