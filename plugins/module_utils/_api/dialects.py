@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote, urlencode
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run
 
 _LOG_BYTES = 16 * 1024
+_EVENT_BYTES = 1024 * 1024  # an event has its time, its logger and, of an exception, the frames of the stack
+_MOST_EVENTS = 50
+_MOST_OF_A_PIECE = 300  # characters
+_NDJSON = "application/x-ndjson"
 _FLASK_FAILED = "The server encountered an internal error and was unable to complete your request"
 
 
@@ -22,6 +27,14 @@ class Request(NamedTuple):
     method: str
     path: str
     document: Mapping[str, Any] | None = None
+
+
+class Log(NamedTuple):
+    """A form in which a log can be asked for. ``lines``: of such an answer; None if it is another one."""
+
+    media_type: str
+    only_end: int | None  # bytes that are enough for the last lines; None if it has to be whole
+    lines: Callable[[Answer], list[str] | None]
 
 
 class Dialect(NamedTuple):
@@ -54,7 +67,7 @@ class Dialect(NamedTuple):
     has_tasks: bool
     clear_of: Callable[[Run], Mapping[str, Any]]  # how a request to clear tasks names their run
     has_wait: bool  # a run can be waited for in one request, whose answer is written while it gets on
-    log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
+    logs: Sequence[Log]  # the forms of a log to ask for, the best first
     run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
     said: Callable[[Answer], str | None]
     signed: Callable[[Answer], bool]
@@ -138,16 +151,36 @@ def _said_experimental(answer: Answer) -> str | None:
     return None if said is None else str(said)
 
 
-def _lines_v2(answer: Answer) -> list[str]:
-    """The lines of a log of events; what an event tells of an exception follows it."""
-    lines = []
-    for event in (answer.document or {}).get("content") or []:
-        if not isinstance(event, dict):
-            lines += str(event).splitlines()
-            continue
-        lines += str(event.get("event", "")).splitlines()
-        for exception in event.get("error_detail") or []:
-            lines.append(f"{exception.get('exc_type')}: {exception.get('exc_value')}")
+def _lines_v1(answer: Answer) -> list[str]:
+    return answer.text.strip().splitlines()
+
+
+def _lines_v2(answer: Answer) -> list[str] | None:
+    """The lines of a log of events in one document."""
+    events = (answer.document or {}).get("content")
+    return [line for event in events for line in _lines_of_event(event)] if isinstance(events, list) else None
+
+
+def _lines_ndjson(answer: Answer) -> list[str] | None:
+    """The lines of the end of a log of events, with one on each line."""
+    if answer.content_type != _NDJSON:
+        return None
+    lines: list[str] = []
+    for line in answer.text.strip().split("\n")[-_MOST_EVENTS:]:
+        try:
+            lines += _lines_of_event(json.loads(line))
+        except ValueError:  # it has been cut off at its beginning
+            lines.append(line[-_MOST_OF_A_PIECE:])
+    return lines
+
+
+def _lines_of_event(event: Any) -> list[str]:
+    """What an event tells of an exception follows it."""
+    if not isinstance(event, dict):
+        return str(event).splitlines()
+    lines = str(event.get("event", "")).splitlines()
+    for exception in event.get("error_detail") or []:
+        lines.append(f"{exception.get('exc_type')}: {exception.get('exc_value')}")
     return lines
 
 
@@ -172,7 +205,7 @@ V1 = Dialect(
     # By 2.6 it took the run's id too. A DAG has one run of a date.
     clear_of=lambda run: {"start_date": run.logical_date, "end_date": run.logical_date},
     has_wait=False,
-    log=("text/plain", _LOG_BYTES, lambda answer: answer.text.strip().splitlines()),
+    logs=[Log("text/plain", _LOG_BYTES, _lines_v1)],
     run_page=_page_v1,
     said=_said_v1,
     signed=_signed_v1,
@@ -190,7 +223,8 @@ V2 = V1._replace(
     always={"logical_date": None},  # the key has to be there
     clear_of=lambda run: {"dag_run_id": run.run_id},  # it may have no date
     has_wait=True,  # from 3.1 on
-    log=("application/json", None, _lines_v2),  # JSON can only be read whole
+    # One document of JSON can only be read whole, which the largest logs are too large for.
+    logs=[Log(_NDJSON, _EVENT_BYTES, _lines_ndjson), Log("application/json", None, _lines_v2)],
     run_page=_page_v2,
     said=_said_v2,
     signed=_signed_v2,

@@ -313,7 +313,8 @@ def _is_whole(response: requests.Response, body: bytes) -> bool:
         return _is_number(length) and response.raw.tell() == int(length)
     if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
         return True  # an end that is missing was an exception while reading
-    is_json = "json" in response.headers.get("Content-Type", "").lower()
+    kind = response.headers.get("Content-Type", "").lower()
+    is_json = "json" in kind and "ndjson" not in kind
     return _json_object(body) is not None if is_json else bool(body)
 
 

@@ -181,12 +181,17 @@ class TaskCalls(Caller):
 
     def _end_of_log(self, path: str) -> list[str] | None:
         """The last lines of a log, or None: it adds to what is known already, and must not stand in its way."""
-        media_type, only_end, lines_of = self.dialect.log
-        try:
-            answer = self.http.send("GET", path, headers={"Accept": media_type}, only_end=only_end)
-        except (TransportError, NoToken):
-            return None
-        return lines_of(answer)[-_LOG_LINES:] if answer.status == 200 else None
+        for form in self.dialect.logs:
+            try:
+                answer = self.http.send("GET", path, headers={"Accept": form.media_type}, only_end=form.only_end)
+            except (TransportError, NoToken):
+                return None
+            lines = form.lines(answer) if answer.status == 200 else None
+            if lines is not None:
+                return lines[-_LOG_LINES:]
+            if answer.status not in (200, 400, 406, 415, 422):  # so it is not for its form
+                return None
+        return None
 
 
 def _as_failed_task(task: Mapping[str, Any], log: list[str] | None) -> FailedTask:
