@@ -72,6 +72,13 @@ class Api(TaskCalls):
                 return None
             raise
 
+    def due_date(self, run: Run) -> str | None:
+        """When the run is to start at the earliest, None if the API does not tell. Asked for once."""
+        if self.dialect.due_key == self.dialect.date_key:
+            return run.logical_date
+        path = self._run_path(run.dag_id, str(run.run_id))
+        return known_date(self._call("GET", path, self.dialect.run_key).get(self.dialect.due_key))
+
     def inspect_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once: for who asks again anyway."""
         return self._identifying(lambda: self._find_run(dag_id, run_id))

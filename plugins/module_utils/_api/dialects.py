@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote, urlencode
 
@@ -60,7 +61,8 @@ class Dialect(NamedTuple):
     has_run_path: bool
     run_key: str
     date_key: str  # of a run, in what is sent and in filters
-    due_key: str  # when a run is to start at the earliest, in filters and requests
+    due_key: str  # when a run is to start at the earliest, in runs and filters
+    due_before: timedelta  # how much earlier than its logical date that may be
     always: Mapping[str, Any]
     validates_last: bool
     has_notes: bool
@@ -198,6 +200,7 @@ V1 = Dialect(
     run_key="dag_run_id",
     date_key="execution_date",  # every release from 2.0 to 2.11 takes it; logical_date only those from 2.2 on
     due_key="execution_date",
+    due_before=timedelta(0),
     always={},
     validates_last=True,
     has_notes=True,
@@ -220,6 +223,7 @@ V2 = V1._replace(
     health="/api/v2/monitor/health",
     date_key="logical_date",
     due_key="run_after",
+    due_before=timedelta(days=366),  # the last interval of the schedule that ends before the date is waited for
     always={"logical_date": None},  # the key has to be there
     clear_of=lambda run: {"dag_run_id": run.run_id},  # it may have no date
     has_wait=True,  # from 3.1 on

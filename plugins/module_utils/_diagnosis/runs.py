@@ -121,11 +121,11 @@ def other_run(keys: Sequence[str], logical_date: str | None) -> Diagnosis:
     )
 
 
-def future_date(logical_date: str, seconds: float, wait_timeout: float) -> Diagnosis:
+def future_date(due: str, seconds: float, wait_timeout: float) -> Diagnosis:
     """Airflow starts the run only after the wait. ``seconds``: until then."""
     return Diagnosis(
         "logical_date_in_future",
-        f"Airflow does not start it before its logical date, {logical_date}, and the wait would end earlier",
+        f"Airflow does not start it before {due}, and the wait would end earlier",
         f"That is {seconds:.0f} s from now by the clock of the server, and wait_timeout is {wait_timeout:g} s.",
         "Correct logical_date, raise wait_timeout, or set wait to false.",
     )

@@ -12,10 +12,10 @@ What only a failure needs is imported by a failure: Ansible has each file compil
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
-from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping
 
@@ -98,7 +98,7 @@ class Trigger:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         dags: Dags | None = None,
-        lane: Callable[[], ContextManager[None]] = nullcontext,
+        lane: Callable[[], ContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._api = api
         self._dags = dags or Dags(api)
@@ -147,6 +147,7 @@ class Trigger:
                 self._shows_conf = False
                 self._check_same(self.run)
                 self._shows_conf = new.conf is not None
+            self._check_starts_in_time()
         return self.run
 
     def wait(self, with_tasks: bool = True) -> Run:
@@ -284,14 +285,19 @@ class Trigger:
     def _check_starts_in_time(self) -> None:
         """Raise AirflowError for a run, there or to be, that Airflow starts only after the wait."""
         run = self.run
-        date = self._new.logical_date if run is None else run.logical_date
-        if not date or not self.request.waits or (run is not None and run.state != "queued"):
+        if not self.request.waits or (run is not None and run.state != "queued"):
             return
-        due = parsed_date(date)
-        if due < datetime.now(timezone.utc) - _MOST_SKEW:
+        date = self._new.logical_date
+        if (run is None or self.created) and (date is None or _is_past(date)):
             return
-        seconds = (due - self._dags.server_time()).total_seconds()
-        if seconds <= self.request.wait_timeout + _MARGIN:
+        if run is not None:
+            with contextlib.suppress(CallFailed):
+                date = self._api.due_date(run)
+        if date is None or _is_past(date):
+            return
+        seconds = (parsed_date(date) - self._dags.server_time()).total_seconds()
+        early = self._api.dialect.due_before.total_seconds() if run is None else 0.0
+        if seconds - early <= self.request.wait_timeout + _MARGIN:
             return
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
@@ -463,6 +469,11 @@ class Trigger:
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import error
 
         return error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
+
+
+def _is_past(date: str) -> bool:
+    """Whether a date is past by any clock that may decide about it."""
+    return parsed_date(date) < datetime.now(timezone.utc) - _MOST_SKEW
 
 
 def _differing_keys(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -246,8 +246,10 @@ def test_tasks_whose_run_is_not_told_are_unknown(api: Api, server: Server) -> No
     assert api.runs_with_tasks({("load", "r")}, "2026-01-31T08:00:00+00:00") == set()
 
 
-EVENTS = [{"event": f"line {number}", "level": "info", "timestamp": None} for number in range(3000)]
-FAILED = [
+EVENTS: list[dict[str, Any]] = [
+    {"event": f"line {number}", "level": "info", "timestamp": None} for number in range(3000)
+]
+FAILED: list[dict[str, Any]] = [
     {
         "event": "Task failed",
         "error_detail": [{"exc_type": "OSError", "exc_value": "the disk is full", "frames": []}],

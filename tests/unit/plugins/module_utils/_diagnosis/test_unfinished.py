@@ -105,7 +105,7 @@ class TestHoldUps:
         assert timed_out("running", "http://h/r", held, None).code == code
 
     def test_unfinished_tasks_of_a_large_run(self, server: Server) -> None:
-        tasks = [{"task_id": f"t{number}", "state": "success"} for number in range(250)]
+        tasks: list[dict[str, Any]] = [{"task_id": f"t{number}", "state": "success"} for number in range(250)]
         tasks += [{"task_id": f"n{number}", "state": None} for number in range(250)]
         tasks += [{"task_id": "hold", "state": "deferred"}]
         pages: dict[str, Any] = {"/health": {"metadatabase": {}, "scheduler": {"status": "healthy"}, "triggerer": None}}

@@ -574,7 +574,7 @@ class TestCheckMode:
         with pytest.raises(AirflowError, match="run 'other'") as caught:
             trigger.submit(check_mode=True)
         assert caught.value.details["diagnosis"]["code"] == "logical_date_taken"
-        assert (trigger.changed, airflow.runs.keys()) == (False, {"other"})
+        assert (trigger.changed, list(airflow.runs)) == (False, ["other"])
 
     def test_a_refusal_is_no_change(self) -> None:
         trigger = trigger_on(FakeAirflow(["ok", "403"]))
@@ -867,3 +867,29 @@ class TestFuture:
         assert "Run 'theirs' of DAG 'load'" in str(error)
         assert airflow.posts == (1 if "unless_running" in asked else 0)  # the list
         assert trigger_on(airflow, **asked).submit().run_id == "theirs"
+
+    @pytest.mark.parametrize(
+        ("date", "due", "fails", "posts"),
+        [
+            (86400 * 400, 86400 * 400, True, 0),  # no schedule has an interval of that length
+            (7200, 7200, True, 1),  # of a DAG without a schedule
+            (7200, -3600, False, 1),  # due at the end of the interval before
+            (None, 0, False, 1),
+        ],
+    )
+    def test_run_of_airflow_3_is_due_when_it_says(
+        self, date: float | None, due: float, fails: bool, posts: int
+    ) -> None:
+        airflow = FakeAirflow()
+        airflow.dates = {"run_after": self.date(due)}
+        logical_date = None if date is None else self.date(date)
+        trigger = Trigger(
+            Api(airflow, dialect=V2), run_request({**OPTIONS, "logical_date": logical_date, "wait": True})
+        )
+        if fails:
+            error = failure_of(trigger)
+            assert error.details["diagnosis"]["code"] == "logical_date_in_future"
+            assert error.details["changed"] is bool(posts)
+        else:
+            trigger.submit()
+        assert airflow.posts == posts
