@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any, Callable, Mapping, TypeVar
 from urllib.parse import quote
@@ -176,10 +177,11 @@ def identify(anonymous: Http) -> Server:
 
     Raises TransportError, also for an answer that says nothing about the server, because it is not the server's own.
     """
-    for generation in ("v2", "v1"):
+    for generation, major in (("v2", r"(?:[3-9]|\d\d)"), ("v1", "2")):  # others too have a page of that name
         document = _telling(anonymous.send("GET", f"/api/{generation}/version")).document
-        if document and "version" in document:
-            return Server(generation, str(document["version"]))
+        version = str((document or {}).get("version"))
+        if re.match(rf"{major}\.\d", version):
+            return Server(generation, version)
     health = _telling(anonymous.send("GET", "/health")).document
     if health and {"metadatabase", "scheduler"} <= health.keys():
         return Server("experimental", None)

@@ -446,3 +446,10 @@ def test_blank_at_an_end_of_a_rejected_password_is_spoken_of(code: str) -> None:
     for blank in (False, True):
         found = diagnose(CODES[code]._replace(blank_in_password=blank))
         assert ("password begins or ends with a blank" in found.remedy) is (blank and code != "role_too_low")
+
+
+@pytest.mark.parametrize(("path", "what"), [("/api/v1/dags/~/dagRuns/list", "read"), (RUNS, "trigger")])
+def test_list_that_is_asked_for_by_post_is_read(path: str, what: str) -> None:
+    observed = refused(403, "2.2.5", method="POST", anonymous=401, known=403)
+    failure = CallFailed("POST", path, answer=observed.failure.answer)
+    assert f"does not allow to {what} this DAG" in diagnose(observed._replace(failure=failure)).cause
