@@ -133,7 +133,7 @@ def _said_v2(answer: Answer) -> str | None:
 def _signed_v2(answer: Answer) -> bool:
     """By what it says of its database. The rest is said by everything that is made with FastAPI."""
     detail = (answer.document or {}).get("detail") if _said_v2(answer) else None
-    return isinstance(detail, dict) and "constraint" in str(detail.get("reason")).lower()
+    return isinstance(detail, dict) and {"reason", "statement", "orig_error"} <= detail.keys()
 
 
 def _complaint(part: Any) -> str:
