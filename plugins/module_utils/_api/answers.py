@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import enum
-import json
 import re
 from datetime import datetime
 from typing import Any, Mapping
@@ -18,6 +17,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     RetryPolicy,
     TransportError,
     parsed_http_date,
+    parsed_json,
 )
 
 # Statuses below 500 that a gateway may give to a request that it has passed on. Where it shows that Airflow has given
@@ -156,10 +156,7 @@ ITEMS = ""
 def json_object(answer: Answer) -> dict[str, Any] | None:
     """The JSON object of an answer, and a list as the only item of one."""
     if answer.document is None and answer.content_type == "application/json":
-        try:
-            items = json.loads(answer.body)
-        except ValueError:
-            return None
+        items = parsed_json(answer.body)
         return {ITEMS: items} if isinstance(items, list) else None
     return answer.document
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import urlencode
@@ -17,6 +16,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     Http,
     RetryPolicy,
     TransportError,
+    parsed_json,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
@@ -97,9 +97,9 @@ class Api(TaskCalls):
         lines = self.http.lines(path, interval + _MOST_SILENCE, most)
         try:
             for line in lines:
-                if (line and json.loads(line)["state"] in _ENDED) or until():
+                if (line and parsed_json(line)["state"] in _ENDED) or until():
                     return True
-        except (TransportError, NoToken, ValueError, TypeError, KeyError):
+        except (TransportError, NoToken, TypeError, KeyError):
             pass  # no line of such an answer
         finally:
             lines.close()

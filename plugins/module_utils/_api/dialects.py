@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote, urlencode
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, parsed_json
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run
 
 _LOG_BYTES = 16 * 1024
@@ -169,10 +168,8 @@ def _lines_ndjson(answer: Answer) -> list[str] | None:
         return None
     lines: list[str] = []
     for line in answer.text.strip().split("\n")[-_MOST_EVENTS:]:
-        try:
-            lines += _lines_of_event(json.loads(line))
-        except ValueError:  # it has been cut off at its beginning
-            lines.append(line[-_MOST_OF_A_PIECE:])
+        event = parsed_json(line)  # None of one that has been cut off at its beginning
+        lines += [line[-_MOST_OF_A_PIECE:]] if event is None else _lines_of_event(event)
     return lines
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import (
     seconds_left,
@@ -333,11 +333,24 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def parsed_json(body: bytes | str) -> Any:
+    """What JSON holds; None for what is none, or is nested too deeply."""
     try:
-        document = json.loads(body)
-    except ValueError:
+        return json.loads(body)
+    except (ValueError, RecursionError):
         return None
+
+
+def split_url(text: str) -> SplitResult:
+    """An address that a server gave, in its parts; empty ones where it is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    document = parsed_json(body)
     return document if isinstance(document, dict) else None
 
 

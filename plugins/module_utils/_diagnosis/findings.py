@@ -17,7 +17,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, TransportError, split_url
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import diagnose
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, error
@@ -145,7 +145,7 @@ def _base_path(anonymous: Http) -> str | None:
     except TransportError:
         return None
     found = re.search(r'<base href="([^"]*)"', page.text)
-    path = urlsplit(found.group(1)).path.rstrip("/") if found else ""
+    path = split_url(found.group(1)).path.rstrip("/") if found else ""
     return path if path and path != urlsplit(anonymous.base).path else None
 
 

@@ -107,7 +107,7 @@ def received(answer: Answer) -> str:
     if title:
         said += f", titled {clean(title.group(1), ())!r}"
     server = answer.headers.get("Server")
-    return said + (f", from {server}" if server else "")
+    return said + (f", from {clean(server, ())}" if server else "")
 
 
 def clean(text: str, private: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, TransportError, split_url
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
     Diagnosis,
@@ -85,7 +85,7 @@ def _with_path(base: str, path: str) -> str:
 
 
 def redirect(seen: Observed, answer: Answer) -> Diagnosis:
-    target = urlsplit(answer.headers.get("Location", ""))
+    target = split_url(answer.headers.get("Location", ""))
     here = urlsplit(seen.base)
     host = target.netloc.rpartition("@")[2] or here.netloc
     place = f"{target.scheme or here.scheme}://{host}{target.path}"

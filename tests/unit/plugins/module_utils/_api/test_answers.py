@@ -9,7 +9,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt, clock_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import (
+    CallFailed,
+    Doubt,
+    clock_of,
+    json_object,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, V2, Dialect
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
 
@@ -113,3 +118,9 @@ def test_date_without_a_zone_is_one_of_utc(zone: str, monkeypatch: pytest.Monkey
         monkeypatch.undo()
         time.tzset()
     assert shown == datetime(2026, 11, 27, 7, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("body", [b"[" * 200000, b'{"a":' * 200000, b"1" * 10000, b"\xff", b""])
+def test_body_that_is_hard_to_read_is_no_document(body: bytes) -> None:
+    answer = Answer(200, {"Content-Type": "application/json"}, body)
+    assert (answer.document, json_object(answer)) == (None, None)

@@ -220,6 +220,7 @@ def test_what_is_not_the_stable_api(observed: Observed, cause: str) -> None:
         ("https://me:pw@sso.example/start?token=pw", "A login proxy"),
         ("/login?next=x", "A login proxy"),
         ("/elsewhere", "Set url to where"),
+        ("https://[::1/x", "Set url to where"),
         ("", "Set url to where"),
     ],
 )
