@@ -54,7 +54,7 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
         found["reachable"] = True
         api = Api(api.anonymous, api.logins, DIALECTS[server.generation], retry_policy=api.retry_policy)
     try:
-        found["health"] = api.health()
+        found["health"] = _health(api)
         if server.generation is not None:
             found["anonymous"] = _is_open(api.anonymous, api.login_check_path())
     except CallFailed as failure:
@@ -64,7 +64,7 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
         # Where everybody is let in, whether this login is a good one does not show.
         found["login_accepted"] = None if api.logins is NOBODY or found["anonymous"] else True
     except CallFailed as failure:
-        refused = failure.at_login or failure.status == 401
+        refused = not failure.foreign and (failure.status == 401 or (failure.at_login and failure.answer is not None))
         found["login_accepted"] = False if refused and api.logins is not NOBODY else None
         return explain(api, dag_id, failure)
     if found["health"].get("scheduler") == "unhealthy" and api.dialect.has_tasks:
@@ -104,6 +104,16 @@ def _examine_dag(api: Api, dag_id: str, found: dict[str, Any]) -> Diagnosis | No
     if not seen.allows_manual_runs:
         return no_manual_runs(dag_id)
     return paused_dag(dag_id) if seen.is_paused else None
+
+
+def _health(api: Api) -> dict[str, str | None]:
+    """The health page, which takes no login: with a wrong one it could not be read on Airflow 3."""
+    try:
+        return api.inspect_health()[0]
+    except CallFailed as failure:
+        if failure.answer is None or api.logins is NOBODY:
+            raise
+    return api.health()  # something in front may want one
 
 
 def _is_open(anonymous: Http, path: str) -> bool | None:
