@@ -84,7 +84,7 @@ class CallFailed(Exception):
 
     @property
     def signed(self) -> bool:
-        """Whether there is an answer that nobody but Airflow gives."""
+        """Whether there is an answer that only Airflow gives."""
         return self.answer is not None and self.dialect.signed(self.answer)
 
     @property

@@ -73,7 +73,7 @@ class Api(TaskCalls):
             raise
 
     def due_date(self, run: Run) -> str | None:
-        """When the run is to start at the earliest, None if the API does not tell. Asked for once."""
+        """When the run is to start at the earliest, None if the API does not return it. Asked for once."""
         if self.dialect.due_key == self.dialect.date_key:
             return run.logical_date
         path = self._run_path(run.dag_id, str(run.run_id))

@@ -43,9 +43,9 @@ class Dialect(NamedTuple):
     A run has a path of its own below ``runs`` if ``has_run_path``; else it is looked for in the list of all of them.
     ``always`` is in every request for a run. ``validates_last``: a request with an unknown field is refused, and only
     after login and permission, which shows both without a run. ``said`` is the reason that an answer of the API gives
-    for a refusal, None for an answer that is not the API's. ``signed`` is whether nobody but Airflow writes such an
-    answer: many write JSON of the same shape. ``no_such_path`` is a key and its values, by which it says that it has no
-    such path, rather than no such DAG or run.
+    for a refusal, None for an answer that is not the API's. ``signed`` is whether only Airflow writes such an answer:
+    other servers write JSON of the same shape. ``no_such_path`` is a key and its values, by which it says that it has
+    no such path, rather than no such DAG or run.
     """
 
     generation: str
@@ -174,7 +174,7 @@ def _lines_ndjson(answer: Answer) -> list[str] | None:
 
 
 def _lines_of_event(event: Any) -> list[str]:
-    """What an event tells of an exception follows it."""
+    """What an event has on an exception follows it."""
     if not isinstance(event, dict):
         return str(event).splitlines()
     lines = str(event.get("event", "")).splitlines()

@@ -157,7 +157,7 @@ class TaskCalls(Caller):
     def pool_slots(self, name: str) -> tuple[int, int | None] | None:
         """How many slots a pool has, and how many of them are free; None if there is no such pool.
 
-        Those that are free are None where nothing limits them (-1 slots), or the API does not tell.
+        Those that are free are None where nothing limits them (-1 slots), or the API does not return them.
         """
         path = f"{self.dialect.prefix}/pools/{quote(name, safe='')}"
         try:

@@ -69,7 +69,7 @@ def explain(api: Api, dag_id: str | None, failure: CallFailed, private: Sequence
             server = Server(api.dialect.generation, None)
         return diagnose(seen._replace(server=server))
     if failure.missing:
-        # Airflow 2 goes on showing a DAG whose file is gone, and has none of that id for whoever wants to trigger it.
+        # Airflow 2 goes on showing a DAG whose file is gone, and answers 404 to a trigger of it.
         dag = _shown(api, dag_id) if dag_id and failure.method != "GET" else None
         return diagnose(seen._replace(import_errors=_import_errors(api), dag=dag))
     if answer.status not in (401, 403):

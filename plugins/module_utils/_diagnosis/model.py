@@ -64,7 +64,7 @@ class Observed(NamedTuple):
     may_read: bool | None = None
     may_trigger: bool | None = None
     import_errors: Sequence[str] | None = None
-    dag: Dag | None = None  # which reading shows, though it is missing for whoever wants to trigger it
+    dag: Dag | None = None  # which can be read, though a trigger of it is answered 404
     private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
     base_path: str | None = None  # what the web interface says that url lacks
     health: Mapping[str, str | None] = {}  # what the health page says of each part of Airflow

@@ -190,9 +190,12 @@ def not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
 
 
 def too_large(seen: Observed, answer: Answer) -> Diagnosis:
-    """The request is larger than somebody takes."""
+    """The request is larger than Airflow, or something in front of it, accepts."""
     if seen.failure.own_limit or not seen.failure.foreign:
-        who, remedy = "Airflow itself takes", "Raise [webserver] allowed_payload_size in its airflow.cfg (2.9 to 2.11)"
+        who, remedy = (
+            "Airflow itself accepts",
+            "Raise [webserver] allowed_payload_size in its airflow.cfg (2.9 to 2.11)",
+        )
     else:
         who = "what stands in front of Airflow passes on"
         remedy = "Raise that limit (client_max_body_size of nginx)"

@@ -279,7 +279,7 @@ class Batch:
     def _refresh(self, pending: dict[tuple[str, str], int]) -> None:
         """Take over the states of the runs that go on.
 
-        What is not among those has been deleted, or has ended without the list of ended runs telling, as where the
+        What is not among those has been deleted, or has ended and is not in the list of ended runs, as where the
         clocks of two hosts differ: each such run is asked for by itself.
         """
         listed, whole = self._active(pending)

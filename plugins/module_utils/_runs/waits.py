@@ -63,6 +63,6 @@ class SchedulerWatch:
             task = self._api.running_task()
         except CallFailed:
             task = None
-        if task != "":  # one runs, or nobody knows
+        if task != "":  # one runs, or that is unknown
             self._dead_since = None
         return task == ""
