@@ -128,7 +128,9 @@ class Batch:
         self._login_rejected: bool | None = None  # not asked for yet
         self._failed_runs = 0
         self._lists_states = True  # the list of runs can be asked for some states; not before 2.3
-        self._misses: dict[int, int] = {}  # how often Airflow has said in a row that it has no such run
+        self._misses: dict[
+            int, list[CallFailed]
+        ] = {}  # where Airflow has said, last and in a row, that there is no such run
         dags = Dags(api)
         self.triggers = [Trigger(api, request, clock, sleep, dags, self._lanes.one) for request in requests]
         self.failures: dict[int, CallFailed | AirflowError] = {}
@@ -290,8 +292,8 @@ class Batch:
                 self.triggers[number].run = run = self._api.inspect_run(*key)
             except CallFailed as failure:
                 if failure.missing:
-                    self._misses[number] = self._misses.get(number, 0) + 1
-                    if self._misses[number] == _REFUSALS:
+                    self._misses.setdefault(number, []).append(failure)
+                    if len(self._misses[number]) == _REFUSALS:
                         self.failures[pending.pop(key)] = failure
                 continue  # whether the server responds is seen in the list
             self._misses.pop(number, None)
@@ -356,7 +358,10 @@ class Batch:
             if trouble is None:
                 self._refresh(pending)
             hold_ups = HoldUps(self._api.without_retries())
-            reasons = {number: self.triggers[number].why_not_ended(trouble, hold_ups) for number in pending.values()}
+            reasons = {
+                number: self.triggers[number].why_not_ended(self._misses.get(number, [trouble])[-1], hold_ups)
+                for number in pending.values()
+            }
         for number, why in reasons.items():
             trigger = self.triggers[number]
             try:

@@ -523,3 +523,11 @@ class TestEachRunByItself:
         assert diagnosis_of(batch, 1)["code"] == "no_task_ran"
         alone = [request.target for request in batched.requests if request.target.endswith("taskInstances?limit=1")]
         assert alone == ["/api/v1/dags/load/dagRuns/b/taskInstances?limit=1"]
+
+    def test_run_that_was_just_deleted_when_the_time_is_up_has_no_known_state(self, batched: Batched) -> None:
+        batch, _clock = batch_of(batched, "a", "b", wait_timeout=1.0)
+        batch.submit()
+        batched.missing.add("b")
+        batch.wait()
+        assert [diagnosis_of(batch, number)["code"] for number in range(2)] == ["wait_timeout", "run_state_unknown"]
+        assert "/dagRuns/b: 404" in diagnosis_of(batch, 1)["evidence"]
