@@ -33,7 +33,8 @@ def run_module(module: AnsibleModule, story: Callable[[AnsibleModule], dict[str,
 # What other tasks, rules and roles use of a result.
 _IDENTIFIERS = (
     *("api", "api_version", "code", "dag_id", "generation", "id", "logical_date", "name", "path", "release", "run_id"),
-    *("state", "task_id", "type", "url"),
+    *("state", "task_id", "type", "url", "start_date", "end_date", "pool", "running_task"),
+    *("metadatabase", "scheduler", "triggerer", "dag_processor"),  # whose states a health page has
 )
 _COMMON_WORD = r"[A-Za-z0-9_.-]{1,20}\Z"
 

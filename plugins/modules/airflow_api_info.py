@@ -78,7 +78,7 @@ running_task:
   description:
     - If RV(health) reports an unhealthy scheduler, a task that runs at this moment. Empty if no task runs.
     - The scheduler might be busy with that task, as with SequentialExecutor. A restart would run the task twice.
-    - V(null) if the scheduler is healthy, if this user may not read tasks, and on Airflow 1.10.
+    - V(null) if the scheduler is healthy, if this user may not read the tasks of all DAGs, and on Airflow 1.10.
   returned: success
   type: str
   sample: load_orders.load

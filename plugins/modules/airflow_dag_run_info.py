@@ -165,13 +165,14 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     since = parse_timestamp("since", options["since"]) if options["since"] else None
     dag_ids = options["dag_ids"] or []
     api = connect(options)
-    dag_id = dag_ids[0] if dag_ids else "~"
+    dag_id = dag_ids[0] if dag_ids else None
     try:
         runs, total = api.newest_runs(dag_ids, options["states"] or [], since, options["limit"])
         for dag_id in sorted(set(dag_ids) - {one.dag_id for one in runs}):
             api.dag(dag_id)  # a name with a typing error would have no runs, for ever
     except CallFailed as failure:
-        raise failed(api, dag_id, failure, f"Runs of DAG {dag_id!r} could not be listed") from None
+        whose = "all DAGs" if dag_id is None else f"DAG {dag_id!r}"
+        raise failed(api, dag_id, failure, f"Runs of {whose} could not be listed") from None
     return {"changed": False, "dag_runs": [one._asdict() for one in runs], "total": total}
 
 

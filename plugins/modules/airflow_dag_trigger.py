@@ -28,7 +28,7 @@ attributes:
     support: full
     details:
       - Logs in, and fails as a real run would if the DAG is missing, paused or stale, if it cannot be imported or
-        allows no manual runs, or if the user may not trigger it.
+        allows no manual runs, if the user may not trigger it, or if another run has O(logical_date).
       - What Airflow validates only in a real request is not seen. That is O(conf) against the params of the DAG, and
         the pattern that a server may demand of O(run_id).
       - To find out about the permission it sends a request that Airflow refuses for its content, and only after it has
@@ -319,8 +319,7 @@ failed_tasks:
       sample: ["RuntimeError: the disk is full: /data"]
 unfinished_tasks:
   description:
-    - The task instances that had not ended after O(wait_timeout), of the first 100. RV(diagnosis) says what they wait
-      for.
+    - The task instances that had not ended after O(wait_timeout), at most 100. RV(diagnosis) says what they wait for.
   returned: if O(wait_timeout) was over before the run, and they could be asked for
   type: list
   elements: dict
@@ -409,7 +408,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Submit the run or the runs, wait if asked, and explain what fails on the way."""
     options = api_options(module)
     if options["runs"] is not None:
-        return _many(options, module.check_mode)
+        return many(options, module.check_mode)
     wanted = run_request(options)
     api = connect(options)
     trigger = Trigger(api, wanted)
@@ -422,7 +421,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return trigger.result()
 
 
-def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The same for each of ``runs``; every one of them is in the result, whatever becomes of the others."""
     from ansible_collections.fleetops.airflow.plugins.module_utils._runs.batch import Batch
 
@@ -433,15 +432,15 @@ def _many(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         batch.submit(check_mode)
     if options["wait"] and not check_mode:
         batch.wait()
-    # By what failed: one rejection may have ended all runs, and is looked into once.
-    reasons: dict[tuple[str, str, int | None] | int, Diagnosis] = {}
+    # By what failed and how: one rejection may have ended all runs, and is looked into once.
+    reasons: dict[tuple[str, str, str | None] | int, Diagnosis] = {}
     outcomes = []
     failed = []
     for number, trigger in enumerate(batch.triggers):
         error = batch.failures.get(number)
         if isinstance(error, CallFailed):
             new = trigger.request.new
-            key = (new.dag_id, error.method, error.status)
+            key = (new.dag_id, str(error), error.said)
             if id(error) not in reasons:
                 if key not in reasons:  # finding out may take requests, and one login more
                     reasons[key] = _why(api, trigger, error)

@@ -6,21 +6,30 @@
 from __future__ import annotations
 
 import enum
-import json
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+import re
+from datetime import datetime
 from typing import Any, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import TOKEN_PATH
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V1, Dialect
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, RetryPolicy, TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
+    Answer,
+    RetryPolicy,
+    TransportError,
+    parsed_http_date,
+    parsed_json,
+)
 
-# Statuses below 500 that a gateway may give to a request that it has passed on. Airflow's own mean what they say.
+# Statuses below 500 that a gateway may give to a request that it has passed on. Where it shows that Airflow has given
+# them, they mean what they say.
 _PASSED_ON = frozenset([408, 409, 499])
 # An error of the server itself may be a database that was locked, but is more often one that stays. That of something
 # in front may pass as a 502 does, but Airflow has pages of that kind too.
 _MOST_PAUSES_AT_500 = 2
 _MOST_PAUSES_AT_FOREIGN_500 = 4
+# How Airflow's pages begin, and what Flask, which Airflow 2 is made with, says of a request beyond its limit.
+_OWN_PAGE = re.compile(r"(?i)<title>\s*airflow\b")
+_FLASK_LIMIT = "exceeds the capacity limit"
 
 
 class Doubt(enum.IntEnum):
@@ -70,20 +79,43 @@ class CallFailed(Exception):
         """Whether there is an answer, and it is none that this API gives on the paths that it has."""
         if self.answer is None:
             return False
-        key, value = self.dialect.no_such_path
-        return self.said is None or (self.answer.document or {}).get(key) == value
+        key, values = self.dialect.no_such_path
+        return self.said is None or (not self.signed and (self.answer.document or {}).get(key) in values)
+
+    @property
+    def signed(self) -> bool:
+        """Whether there is an answer that only Airflow gives."""
+        return self.answer is not None and self.dialect.signed(self.answer)
+
+    @property
+    def no_route(self) -> bool:
+        """Whether Airflow itself says that it has no such path: by JSON, or by its own page."""
+        if self.answer is None or self.answer.status not in (404, 405):
+            return False
+        key, values = self.dialect.no_such_path
+        page = self.answer.text if self.answer.content_type == "text/html" else ""
+        return (self.answer.document or {}).get(key) in values or bool(_OWN_PAGE.search(page))
+
+    @property
+    def own_limit(self) -> bool:
+        """Whether it is Airflow's own limit that the request was too large for, and not that of something in front."""
+        return self.status == 413 and (self.signed or _FLASK_LIMIT in (self.answer.text if self.answer else ""))
 
     @property
     def missing(self) -> bool:
         """Whether Airflow itself says that there is no such DAG or run: not a wrong path, not something in front."""
         if self.status == 400 and self.dialect is EXPERIMENTAL:
             return self._reason.endswith("not found in DagModel")
+        if self.dialect.generation == "v2" and "not found" not in self._reason.lower():
+            return False  # of JSON with some detail, that is what shows that it is about what was asked for
         return self.status == 404 and not self.foreign
 
     @property
     def taken(self) -> bool:
         """Whether there is a run already that has the id or the logical date of the requested one."""
-        return not self.foreign and (self.status == 409 or (self.status == 400 and "already exists" in self._reason))
+        if self.status == 409:
+            return self.signed
+        return not self.foreign and self.status == 400 and "already exists" in self._reason
 
     @property
     def at_login(self) -> bool:
@@ -100,7 +132,7 @@ class CallFailed(Exception):
         if self.answer is None:
             return Doubt.NONE if self.trouble is not None and self.trouble.nothing_sent else Doubt.OPEN
         status = self.answer.status
-        if self.said is not None:
+        if self.signed:
             return Doubt.OVER if status >= 500 else Doubt.NONE
         return Doubt.OPEN if status < 300 or status >= 500 or status in _PASSED_ON else Doubt.NONE
 
@@ -124,25 +156,23 @@ ITEMS = ""
 def json_object(answer: Answer) -> dict[str, Any] | None:
     """The JSON object of an answer, and a list as the only item of one."""
     if answer.document is None and answer.content_type == "application/json":
-        try:
-            items = json.loads(answer.body)
-        except ValueError:
-            return None
+        items = parsed_json(answer.body)
         return {ITEMS: items} if isinstance(items, list) else None
     return answer.document
 
 
 def parts_of(document: Mapping[str, Any]) -> dict[str, str | None]:
     """Of a health page: what it says of each part of Airflow."""
-    return {name: part.get("status") for name, part in document.items() if isinstance(part, dict)}
+    return {
+        name: part.get("status") if part else None
+        for name, part in document.items()
+        if part is None or isinstance(part, dict)
+    }
 
 
 def clock_of(answer: Answer) -> datetime | None:
     """What the clock of the server that answered shows; None if it does not tell."""
-    try:
-        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(timezone.utc)
-    except (TypeError, ValueError):
-        return None
+    return parsed_http_date(answer.headers.get("Date", ""))
 
 
 def is_token_refused(answer: Answer) -> bool:

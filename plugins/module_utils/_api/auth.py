@@ -48,6 +48,11 @@ class BasicLogin:
         request.headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
         return request
 
+    @property
+    def has_blank_at_an_end(self) -> bool:
+        """Whether the password begins or ends with a blank: it may be meant, and more often is copied along."""
+        return self._password.strip() != self._password
+
     def try_form(self, http: Http) -> FormLogin:
         """Log in with the same pair by the form of Airflow's web interface, once."""
         return _log_in_by_form(http, self.username, self._password)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any, Callable, Mapping, TypeVar
+from urllib.parse import quote
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import (
     CallFailed,
@@ -30,6 +32,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     TransportError,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 # A webserver needs 5 to 25 seconds to come back from a restart, on a busy machine twice that.
 RETRY_SECONDS = 60.0
@@ -65,6 +68,19 @@ class Caller:
     def base(self) -> str:
         """The address that API paths are appended to."""
         return self.anonymous.base
+
+    def dag_path(self, dag_id: str) -> str:
+        """The path of the DAG in this API."""
+        return self._path(self.dialect.dag, dag_id)
+
+    def _path(self, path: str, dag_id: str) -> str:
+        return self.dialect.prefix + path.format(dag=_segment("dag_id", dag_id))
+
+    def _runs_path(self, dag_id: str) -> str:
+        return self._path(self.dialect.runs, dag_id)
+
+    def _run_path(self, dag_id: str, run_id: str) -> str:
+        return f"{self._runs_path(dag_id)}/{_segment('run_id', run_id)}"
 
     def _ask(self, path: Callable[[], str], key: str) -> dict[str, Any]:
         return self._with_retries(lambda: self._call("GET", path(), key))
@@ -144,15 +160,28 @@ class Caller:
         return received
 
 
+def _segment(option: str, text: str) -> str:
+    """An id as a part of a path. Raises AirflowError for one that would lead to another path: nothing is sent then.
+
+    ``~`` stands for all DAGs, or all runs.
+    """
+    if text in ("", ".", "..", "~") or "/" in text or any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+        raise AirflowError(
+            f"{option} is {text!r}. No such id can be named in the API. Nothing was sent. Correct {option}."
+        )
+    return quote(text, safe="")
+
+
 def identify(anonymous: Http) -> Server:
     """Find out what stands at an address from what is answered without a login.
 
     Raises TransportError, also for an answer that says nothing about the server, because it is not the server's own.
     """
-    for generation in ("v2", "v1"):
+    for generation, major in (("v2", r"(?:[3-9]|\d\d)"), ("v1", "2")):  # others too have a page of that name
         document = _telling(anonymous.send("GET", f"/api/{generation}/version")).document
-        if document and "version" in document:
-            return Server(generation, str(document["version"]))
+        version = str((document or {}).get("version"))
+        if re.match(rf"{major}\.\d", version):
+            return Server(generation, version)
     health = _telling(anonymous.send("GET", "/health")).document
     if health and {"metadatabase", "scheduler"} <= health.keys():
         return Server("experimental", None)

@@ -5,44 +5,38 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from typing import Any, Callable, Mapping, Sequence
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import ITEMS, CallFailed, clock_of, parts_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import Logins, NoToken
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import Caller
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
     Http,
     RetryPolicy,
     TransportError,
+    parsed_json,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
-    FailedTask,
     NewRun,
     Run,
     Selection,
-    TaskInstance,
-    UnfinishedTask,
+    known_date,
     parsed_date,
     same_time,
+    whole_number,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.tasks import PAGE, TaskCalls
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 _ACTIVE = ("queued", "running")
 _ENDED = ("success", "failed")
-_TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
 _MOST_SILENCE = 5.0  # seconds over the interval; longer, and something keeps the lines back
-_PAGE = 100  # the most that Airflow lists at once unless it is told otherwise
-
-_LOGS = 3
-_LOG_LINES = 20
 
 
-class Api(Caller):
+class Api(TaskCalls):
     """Calls of one server's API. Every method raises CallFailed, after the retries that the call allows."""
 
     def without_retries(self, logins: Logins | None = None, http: Http | None = None) -> Api:
@@ -78,6 +72,13 @@ class Api(Caller):
                 return None
             raise
 
+    def due_date(self, run: Run) -> str | None:
+        """When the run is to start at the earliest, None if the API does not return it. Asked for once."""
+        if self.dialect.due_key == self.dialect.date_key:
+            return run.logical_date
+        path = self._run_path(run.dag_id, str(run.run_id))
+        return known_date(self._call("GET", path, self.dialect.run_key).get(self.dialect.due_key))
+
     def inspect_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once: for who asks again anyway."""
         return self._identifying(lambda: self._find_run(dag_id, run_id))
@@ -96,9 +97,9 @@ class Api(Caller):
         lines = self.http.lines(path, interval + _MOST_SILENCE, most)
         try:
             for line in lines:
-                if (line and json.loads(line)["state"] in _ENDED) or until():
+                if (line and parsed_json(line)["state"] in _ENDED) or until():
                     return True
-        except (TransportError, NoToken, ValueError, TypeError, KeyError):
+        except (TransportError, NoToken, TypeError, KeyError):
             pass  # no line of such an answer
         finally:
             lines.close()
@@ -197,14 +198,14 @@ class Api(Caller):
                 return None
             raise
         active = [document for document in documents if document.get("state") in _ACTIVE]
-        return self._as_run(min(active, key=lambda document: int(document["id"]))) if active else None
+        return self._as_run(min(active, key=lambda document: whole_number(document.get("id")) or 0)) if active else None
 
     def list_runs(
         self,
         dag_ids: Sequence[str],
         states: Sequence[str] = (),
         offset: int = 0,
-        limit: int = _PAGE,
+        limit: int = PAGE,
     ) -> tuple[list[Run], int]:
         """Runs of these DAGs in the order of their creation, from ``offset`` on, and how many there are in all."""
         asked: dict[str, Any] = {"dag_ids": list(dag_ids), "page_offset": offset, "page_limit": limit}
@@ -223,7 +224,7 @@ class Api(Caller):
             def call(offset: int = read, left: int = limit - len(found)) -> tuple[list[Run], int]:
                 due = self.dialect.due_key
                 asked: dict[str, Any] = {"order_by": "-" + due, "page_offset": offset}
-                asked["page_limit"] = min(left, _PAGE)
+                asked["page_limit"] = min(left, PAGE)
                 filters = {"dag_ids": list(dag_ids), "states": list(states), due + "_gte": since}
                 return self._list({**asked, **{key: value for key, value in filters.items() if value}})
 
@@ -242,7 +243,7 @@ class Api(Caller):
             listed = [self._as_run(run) for dag_id in dag_ids for run in self._listed(self._runs_path(dag_id))]
             ended = [run for run in listed if run.finished]
             return ended, len(ended)
-        asked = {"dag_ids": list(dag_ids), "end_date_gte": since, "page_offset": offset, "page_limit": _PAGE}
+        asked = {"dag_ids": list(dag_ids), "end_date_gte": since, "page_offset": offset, "page_limit": PAGE}
         return self._list(asked)
 
     def inspect_runs(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
@@ -263,11 +264,11 @@ class Api(Caller):
 
     def inspect_import_errors(self) -> tuple[list[tuple[str, str]], int]:
         """The files that Airflow cannot import, each with the last line of the error, and how many there are."""
-        path = f"{self.dialect.prefix}/importErrors?limit={_PAGE}"
+        path = f"{self.dialect.prefix}/importErrors?limit={PAGE}"
         received = self._call("GET", path, "import_errors")
         errors = received["import_errors"]
         found = [(str(one.get("filename")), _last_line(str(one.get("stack_trace")))) for one in errors]
-        return found, int(received.get("total_entries", len(found)))
+        return found, max(whole_number(received.get("total_entries")) or 0, len(found))
 
     def inspect_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
         """The DAG and its tags, asked for once."""
@@ -303,108 +304,22 @@ class Api(Caller):
         """Have the scheduler run the selected tasks again. Sent once, as set_run_state."""
         return self._sent_once(lambda: self._clear(run, selection, dry_run=False))
 
-    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        """All task instances of the run."""
-        found: dict[tuple[str, int], TaskInstance] = {}
-        read, total = 0, 1
-        while read < total:
-            path = f"{self._run_path(dag_id, run_id)}/taskInstances?limit={_PAGE}&offset={read}"
-            received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
-            for task in received["task_instances"]:
-                # What was skipped by others has no duration, what skips itself has one.
-                ran = bool(task.get("duration")) if task.get("state") == "skipped" else bool(task.get("start_date"))
-                one = TaskInstance(task["task_id"], task.get("map_index", -1), task.get("state"), ran)
-                found[one.task_id, one.map_index] = one
-            read += len(received["task_instances"]) or total
-            total = int(received.get("total_entries", 0))
-        return list(found.values())
-
     def cancelled_backfill(self, run: Run) -> bool:
         """Whether a backfill of the DAG that was cancelled or paused covers the run: its runs are started no more."""
-        query = urlencode({"dag_id": run.dag_id, "limit": _PAGE})
+        query = urlencode({"dag_id": run.dag_id, "limit": PAGE})
         backfills = self._ask(lambda: f"{self.dialect.prefix}/backfills?{query}", "backfills")["backfills"]
-        date = run.logical_date
-        return date is not None and any(
-            backfill.get("is_paused")
-            and parsed_date(str(backfill["from_date"])) <= parsed_date(date) <= parsed_date(str(backfill["to_date"]))
-            for backfill in backfills
-        )
-
-    def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
-        """The run's failed tasks, at most 100, the first few of them with the end of their log.
-
-        None where the API of this generation does not know tasks.
-        """
-        if not self.dialect.has_tasks:
-            return None
-        path = self._run_path(dag_id, run_id) + "/taskInstances"
-        tasks = self._ask(lambda: path + "?state=failed&limit=100", "task_instances")["task_instances"]
-        return [self._failed_task(path, task, with_log=number < _LOGS) for number, task in enumerate(tasks)]
-
-    def unfinished_tasks(self, dag_id: str, run_id: str) -> list[UnfinishedTask]:
-        """Those of the run's first 100 task instances that have not ended; none where the API does not know tasks."""
-        if not self.dialect.has_tasks:
-            return []
-        path = self._run_path(dag_id, run_id) + "/taskInstances?limit=100"
-        tasks = self._ask(lambda: path, "task_instances")["task_instances"]
-        return [
-            UnfinishedTask(task["task_id"], task.get("map_index", -1), task.get("state"), task.get("pool"))
-            for task in tasks
-            if task.get("state") not in _TASK_ENDS
-        ]
-
-    def has_tasks(self, dag_id: str, run_id: str) -> bool:
-        """Whether the run has any task instance, ended or not; yes where the API does not know tasks."""
-        if not self.dialect.has_tasks:
-            return True
-        path = self._run_path(dag_id, run_id) + "/taskInstances?limit=1"
-        return bool(self._ask(lambda: path, "task_instances")["task_instances"])
-
-    def failed_tasks_since(self, dag_ids: Sequence[str], since: str) -> dict[tuple[str, str], list[FailedTask]] | None:
-        """The tasks of these DAGs that failed at ``since`` or later, by DAG and run, without logs.
-
-        None where the API of this generation does not know tasks.
-        """
-        found: dict[tuple[str, str], list[FailedTask]] = {}
-        if not self.dialect.has_tasks:
-            return None
-        asked: dict[str, Any] = {"dag_ids": list(dag_ids), "state": ["failed"], "end_date_gte": since}
-        path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances/list"
-        read, total = 0, 1
-        while read < total:
-            if read:
-                asked["page_offset"] = read
-            received = self._with_retries(lambda: self._call("POST", path, "task_instances", asked))
-            tasks = received["task_instances"]
-            for task in tasks:
-                found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
-            read += len(tasks) or total
-            total = int(received.get("total_entries", 0))
-        return found
-
-    def running_task(self) -> str | None:
-        """A task of any DAG that runs at this moment; None if none does, or the API does not know tasks."""
-        if not self.dialect.has_tasks:
-            return None
-        path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances?state=running&limit=1"
-        tasks = self._ask(lambda: path, "task_instances")["task_instances"]
-        return f"{tasks[0]['dag_id']}.{tasks[0]['task_id']}" if tasks else None
-
-    def pool_slots(self, name: str) -> tuple[int, int] | None:
-        """How many slots a pool has, and how many of them are free; None if there is no such pool."""
-        path = f"{self.dialect.prefix}/pools/{quote(name, safe='')}"
-        try:
-            pool = self._ask(lambda: path, "slots")
-        except CallFailed as failure:
-            if failure.missing:
-                return None
-            raise
-        return int(pool["slots"]), int(pool.get("open_slots", 1))
+        for backfill in backfills:
+            begin, end = known_date(backfill.get("from_date")), known_date(backfill.get("to_date"))
+            if not (run.logical_date and begin and end and backfill.get("is_paused")):
+                continue
+            if parsed_date(begin) <= parsed_date(run.logical_date) <= parsed_date(end):
+                return True
+        return False
 
     def max_active_runs(self, dag_id: str) -> int | None:
         """How many runs of the DAG may run at a time; None if the API does not tell."""
         limit = self._ask(lambda: self.dag_path(dag_id) + "/details", "is_paused").get("max_active_runs")
-        return limit if isinstance(limit, int) else None
+        return whole_number(limit)
 
     def import_errors(self) -> list[str]:
         """The files that Airflow could not import DAGs from, at most 10."""
@@ -429,19 +344,6 @@ class Api(Caller):
         """The path of that call."""
         return self.dialect.prefix + self.dialect.login_check[0]
 
-    def dag_path(self, dag_id: str) -> str:
-        """The path of the DAG in this API."""
-        return self._path(self.dialect.dag, dag_id)
-
-    def _path(self, path: str, dag_id: str) -> str:
-        return self.dialect.prefix + path.format(dag=_segment("dag_id", dag_id))
-
-    def _runs_path(self, dag_id: str) -> str:
-        return self._path(self.dialect.runs, dag_id)
-
-    def _run_path(self, dag_id: str, run_id: str) -> str:
-        return f"{self._runs_path(dag_id)}/{_segment('run_id', run_id)}"
-
     def _clear(self, run: Run, selection: Selection, dry_run: bool) -> list[str]:
         path = self._path("/dags/{dag}/clearTaskInstances", run.dag_id)
         asked: dict[str, Any] = {"only_failed": selection.only_failed, "reset_dag_runs": True, "dry_run": dry_run}
@@ -452,7 +354,7 @@ class Api(Caller):
 
     def _list(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
         received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)
-        return [self._as_run(run) for run in received["dag_runs"]], int(received["total_entries"])
+        return [self._as_run(run) for run in received["dag_runs"]], whole_number(received.get("total_entries")) or 0
 
     def _find_run(self, dag_id: str, run_id: str) -> Run:
         """The run, asked for once; a missing one is a CallFailed that is ``missing``."""
@@ -479,39 +381,12 @@ class Api(Caller):
             run_id=document[self.dialect.run_key],
             state=document.get("state"),
             conf=document["conf"] or {} if "conf" in document else None,
-            logical_date=document.get("logical_date") or document.get("execution_date"),
-            start_date=document.get("start_date"),
-            end_date=document.get("end_date"),
+            logical_date=known_date(document.get("logical_date") or document.get("execution_date")),
+            start_date=known_date(document.get("start_date")),
+            end_date=known_date(document.get("end_date")),
             note=document.get("note"),
             url=page and self.base + page,
         )
-
-    def _failed_task(self, path: str, task: Mapping[str, Any], with_log: bool) -> FailedTask:
-        number = task.get("try_number")
-        map_index = task.get("map_index", -1)
-        log = None
-        if with_log and number:
-            log_path = f"{path}/{quote(task['task_id'], safe='')}/logs/{number}"
-            log = self._end_of_log(log_path + (f"?map_index={map_index}" if map_index >= 0 else ""))
-        return _as_failed_task(task, log)
-
-    def _end_of_log(self, path: str) -> list[str] | None:
-        """The last lines of a log, or None: it adds to what is known already, and must not stand in its way."""
-        media_type, only_end, lines_of = self.dialect.log
-        try:
-            answer = self.http.send("GET", path, headers={"Accept": media_type}, only_end=only_end)
-        except (TransportError, NoToken):
-            return None
-        return lines_of(answer)[-_LOG_LINES:] if answer.status == 200 else None
-
-
-def _segment(option: str, text: str) -> str:
-    """An id as a part of a path. Raises AirflowError for one that would lead to another path: nothing is sent then."""
-    if text in ("", ".", "..") or "/" in text or any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
-        raise AirflowError(
-            f"{option} is {text!r}. No such id can be named in the API. Nothing was sent. Correct {option}."
-        )
-    return quote(text, safe="")
 
 
 def _as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
@@ -519,11 +394,6 @@ def _as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
     allowed = document.get("allowed_run_types")  # from 3.2 on; None for all
     manual = not isinstance(allowed, list) or "manual" in allowed
     return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"), stale, manual)
-
-
-def _as_failed_task(task: Mapping[str, Any], log: list[str] | None) -> FailedTask:
-    number, start_date = task.get("try_number"), task.get("start_date")
-    return FailedTask(task["task_id"], task.get("map_index", -1), "failed", number, start_date, log)
 
 
 def _last_line(text: str) -> str:

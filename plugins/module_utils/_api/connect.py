@@ -59,10 +59,15 @@ def connect(options: Mapping[str, Any]) -> Api:
 def _logins(options: Mapping[str, Any], anonymous: Http) -> Logins:
     username, password, token = (options[name] or None for name in ("username", "password", "token"))
     for name, value in (("username", username), ("password", password), ("token", token)):
-        if value and value.strip("\r\n") != value:
+        edge = _blanks_at_the_ends(value or "")
+        if len(f"{edge}.".splitlines()) > 1:
             raise AirflowError(
                 f"{name} begins or ends with a line break, as what is read from a file or a command does. Nothing was "
                 f"sent. Remove it, for instance with the filter trim."
+            )
+        if edge and name != "password":  # which may have one, and is spoken of if it is rejected
+            raise AirflowError(
+                f"{name} begins or ends with a blank. Nothing was sent. Remove it, for instance with the filter trim."
             )
     if (username is None) != (password is None):
         raise AirflowError("username and password belong together: give both, or none.")
@@ -89,6 +94,12 @@ def _logins(options: Mapping[str, Any], anonymous: Http) -> Logins:
         basic = BasicLogin(username, password)
         return Logins(basic, TokenLogin(anonymous, username, password), username, basic)
     return NOBODY
+
+
+def _blanks_at_the_ends(text: str) -> str:
+    core = text.strip()
+    begin, _core, end = text.partition(core) if core else (text, "", "")
+    return begin + end
 
 
 def _headers(headers: Mapping[str, Any]) -> dict[str, str]:

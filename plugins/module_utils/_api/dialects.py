@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Mapping, NamedTuple
+from datetime import timedelta
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote, urlencode
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, parsed_json
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run
 
 _LOG_BYTES = 16 * 1024
+_EVENT_BYTES = 1024 * 1024  # an event has its time, its logger and, of an exception, the frames of the stack
+_MOST_EVENTS = 50
+_MOST_OF_A_PIECE = 300  # characters
+_NDJSON = "application/x-ndjson"
+_FLASK_FAILED = "The server encountered an internal error and was unable to complete your request"
 
 
 class Request(NamedTuple):
@@ -23,13 +29,22 @@ class Request(NamedTuple):
     document: Mapping[str, Any] | None = None
 
 
+class Log(NamedTuple):
+    """A form in which a log can be asked for. ``lines``: of such an answer; None if it is another one."""
+
+    media_type: str
+    only_end: int | None  # bytes that are enough for the last lines; None if it has to be whole
+    lines: Callable[[Answer], list[str] | None]
+
+
 class Dialect(NamedTuple):
     """What one generation of the API calls things. ``{dag}`` in paths, which follow the prefix, is a DAG's id.
 
     A run has a path of its own below ``runs`` if ``has_run_path``; else it is looked for in the list of all of them.
     ``always`` is in every request for a run. ``validates_last``: a request with an unknown field is refused, and only
     after login and permission, which shows both without a run. ``said`` is the reason that an answer of the API gives
-    for a refusal, None for an answer that is not the API's. ``no_such_path`` is the item by which it says that it has
+    for a refusal, None for an answer that is not the API's. ``signed`` is whether only Airflow writes such an answer:
+    other servers write JSON of the same shape. ``no_such_path`` is a key and its values, by which it says that it has
     no such path, rather than no such DAG or run.
     """
 
@@ -45,17 +60,19 @@ class Dialect(NamedTuple):
     has_run_path: bool
     run_key: str
     date_key: str  # of a run, in what is sent and in filters
-    due_key: str  # when a run is to start at the earliest, in filters and requests
+    due_key: str  # when a run is to start at the earliest, in runs and filters
+    due_before: timedelta  # how much earlier than its logical date that may be
     always: Mapping[str, Any]
     validates_last: bool
     has_notes: bool
     has_tasks: bool
     clear_of: Callable[[Run], Mapping[str, Any]]  # how a request to clear tasks names their run
     has_wait: bool  # a run can be waited for in one request, whose answer is written while it gets on
-    log: tuple[str, int | None, Callable[[Answer], list[str]]]  # media type to ask for, bytes to keep, lines of them
+    logs: Sequence[Log]  # the forms of a log to ask for, the best first
     run_page: Callable[[Mapping[str, Any]], str | None]  # the path of its page
     said: Callable[[Answer], str | None]
-    no_such_path: tuple[str, str]
+    signed: Callable[[Answer], bool]
+    no_such_path: tuple[str, tuple[str, ...]]
 
 
 def _patch_paused(is_paused: bool) -> Request:
@@ -83,19 +100,39 @@ def _page_v2(run: Mapping[str, Any]) -> str:
 
 
 def _said_v1(answer: Answer) -> str | None:
-    problem = answer.document if answer.content_type == "application/problem+json" else None
-    return None if problem is None else str(problem.get("detail") or problem.get("title") or "")
+    problem = (answer.document or {}) if _signed_v1(answer) else {}
+    return str(problem.get("detail") or problem.get("title") or "") if problem else None
+
+
+def _signed_v1(answer: Answer) -> bool:
+    """By the type, which leads to Airflow's documentation, or by the words of Flask, where Airflow catches no error.
+
+    The content type alone is that of many gateways.
+    """
+    problem = (answer.document or {}) if answer.content_type == "application/problem+json" else {}
+    kind = str(problem.get("type"))
+    if "stable-rest-api-ref" in kind or "airflow.apache.org" in kind:
+        return True
+    return str(problem.get("detail")).startswith(_FLASK_FAILED)
 
 
 def _said_v2(answer: Answer) -> str | None:
-    detail = (answer.document or {}).get("detail")
-    if answer.status < 400 or not detail or answer.content_type != "application/json":
+    document = answer.document or {}
+    detail = document.get("detail")
+    # FastAPI writes nothing else beside it. What has a title or a status too is the problem document of a gateway.
+    if answer.status < 400 or not detail or len(document) > 1 or answer.content_type != "application/json":
         return None
     if isinstance(detail, dict):  # such as a constraint of the database
         return str(detail.get("reason") or detail.get("message") or detail)
     if isinstance(detail, list):
         return "; ".join(_complaint(part) for part in detail)
     return str(detail)
+
+
+def _signed_v2(answer: Answer) -> bool:
+    """By what it says of its database. The rest is said by everything that is made with FastAPI."""
+    detail = (answer.document or {}).get("detail") if _said_v2(answer) else None
+    return isinstance(detail, dict) and {"reason", "statement", "orig_error"} <= detail.keys()
 
 
 def _complaint(part: Any) -> str:
@@ -115,16 +152,34 @@ def _said_experimental(answer: Answer) -> str | None:
     return None if said is None else str(said)
 
 
-def _lines_v2(answer: Answer) -> list[str]:
-    """The lines of a log of events; what an event tells of an exception follows it."""
-    lines = []
-    for event in (answer.document or {}).get("content") or []:
-        if not isinstance(event, dict):
-            lines += str(event).splitlines()
-            continue
-        lines += str(event.get("event", "")).splitlines()
-        for exception in event.get("error_detail") or []:
-            lines.append(f"{exception.get('exc_type')}: {exception.get('exc_value')}")
+def _lines_v1(answer: Answer) -> list[str]:
+    return answer.text.strip().splitlines()
+
+
+def _lines_v2(answer: Answer) -> list[str] | None:
+    """The lines of a log of events in one document."""
+    events = (answer.document or {}).get("content")
+    return [line for event in events for line in _lines_of_event(event)] if isinstance(events, list) else None
+
+
+def _lines_ndjson(answer: Answer) -> list[str] | None:
+    """The lines of the end of a log of events, with one on each line."""
+    if answer.content_type != _NDJSON:
+        return None
+    lines: list[str] = []
+    for line in answer.text.strip().split("\n")[-_MOST_EVENTS:]:
+        event = parsed_json(line)  # None of one that has been cut off at its beginning
+        lines += [line[-_MOST_OF_A_PIECE:]] if event is None else _lines_of_event(event)
+    return lines
+
+
+def _lines_of_event(event: Any) -> list[str]:
+    """What an event has on an exception follows it."""
+    if not isinstance(event, dict):
+        return str(event).splitlines()
+    lines = str(event.get("event", "")).splitlines()
+    for exception in event.get("error_detail") or []:
+        lines.append(f"{exception.get('exc_type')}: {exception.get('exc_value')}")
     return lines
 
 
@@ -142,6 +197,7 @@ V1 = Dialect(
     run_key="dag_run_id",
     date_key="execution_date",  # every release from 2.0 to 2.11 takes it; logical_date only those from 2.2 on
     due_key="execution_date",
+    due_before=timedelta(0),
     always={},
     validates_last=True,
     has_notes=True,
@@ -149,10 +205,11 @@ V1 = Dialect(
     # By 2.6 it took the run's id too. A DAG has one run of a date.
     clear_of=lambda run: {"start_date": run.logical_date, "end_date": run.logical_date},
     has_wait=False,
-    log=("text/plain", _LOG_BYTES, lambda answer: answer.text.strip().splitlines()),
+    logs=[Log("text/plain", _LOG_BYTES, _lines_v1)],
     run_page=_page_v1,
     said=_said_v1,
-    no_such_path=("type", "about:blank"),
+    signed=_signed_v1,
+    no_such_path=("type", ("about:blank",)),
 )
 
 V2 = V1._replace(
@@ -163,13 +220,16 @@ V2 = V1._replace(
     health="/api/v2/monitor/health",
     date_key="logical_date",
     due_key="run_after",
+    due_before=timedelta(days=366),  # the last interval of the schedule that ends before the date is waited for
     always={"logical_date": None},  # the key has to be there
     clear_of=lambda run: {"dag_run_id": run.run_id},  # it may have no date
     has_wait=True,  # from 3.1 on
-    log=("application/json", None, _lines_v2),  # JSON can only be read whole
+    # One document of JSON can only be read whole, which the largest logs are too large for.
+    logs=[Log(_NDJSON, _EVENT_BYTES, _lines_ndjson), Log("application/json", None, _lines_v2)],
     run_page=_page_v2,
     said=_said_v2,
-    no_such_path=("detail", "Not Found"),
+    signed=_signed_v2,
+    no_such_path=("detail", ("Not Found", "Method Not Allowed")),
 )
 
 EXPERIMENTAL = V1._replace(
@@ -189,7 +249,8 @@ EXPERIMENTAL = V1._replace(
     has_tasks=False,
     run_page=_page_experimental,
     said=_said_experimental,
-    no_such_path=("", ""),  # that is a page
+    signed=lambda _answer: False,  # one word in plain text, or an object with an error
+    no_such_path=("", ()),  # that is a page
 )
 
 DIALECTS = {dialect.generation: dialect for dialect in (EXPERIMENTAL, V1, V2)}

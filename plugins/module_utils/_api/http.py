@@ -16,9 +16,10 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import (
     seconds_left,
@@ -112,11 +113,8 @@ class Answer:
         value = self.headers.get("Retry-After", "").strip()
         if _is_number(value):
             return min(float(value), _LONGEST_PAUSE)
-        try:
-            until = parsedate_to_datetime(value).timestamp()
-        except (TypeError, ValueError, OverflowError):
-            return None
-        return min(max(0.0, until - time.time()), _LONGEST_PAUSE)
+        until = parsed_http_date(value)
+        return None if until is None else min(max(0.0, until.timestamp() - time.time()), _LONGEST_PAUSE)
 
 
 class TransportError(Exception):
@@ -315,8 +313,19 @@ def _is_whole(response: requests.Response, body: bytes) -> bool:
         return _is_number(length) and response.raw.tell() == int(length)
     if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
         return True  # an end that is missing was an exception while reading
-    is_json = "json" in response.headers.get("Content-Type", "").lower()
+    kind = response.headers.get("Content-Type", "").lower()
+    is_json = "json" in kind and "ndjson" not in kind
     return _json_object(body) is not None if is_json else bool(body)
+
+
+def parsed_http_date(text: str) -> datetime | None:
+    """The date of a header in UTC; None for what is none, or of no year that a clock shows."""
+    try:
+        date = parsedate_to_datetime(text)
+        date = date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return date if 2000 <= date.year < 3000 else None
 
 
 def _is_number(text: str) -> bool:
@@ -324,11 +333,24 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def parsed_json(body: bytes | str) -> Any:
+    """What JSON holds; None for what is none, or is nested too deeply."""
     try:
-        document = json.loads(body)
-    except ValueError:
+        return json.loads(body)
+    except (ValueError, RecursionError):
         return None
+
+
+def split_url(text: str) -> SplitResult:
+    """An address that a server gave, in its parts; empty ones where it is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    document = parsed_json(body)
     return document if isinstance(document, dict) else None
 
 

@@ -99,6 +99,20 @@ class Server(NamedTuple):
     release: str | None
 
 
+def known_date(value: object) -> str | None:
+    """A date of an answer, or None for what is none that can be compared and counted with."""
+    try:
+        date = parsed_date(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return str(value) if date is not None and date.tzinfo is not None and 1 < date.year < 9999 else None
+
+
+def whole_number(value: object) -> int | None:
+    """A number of an answer, or None for what is not a whole one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def same_time(one: str, other: str) -> bool:
     """Whether two dates in ISO 8601 with a timezone are the same one."""
     return parsed_date(one) == parsed_date(other)

@@ -20,19 +20,43 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.no_ans
     no_answer,
     not_from_the_api,
     redirect,
+    too_large,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_experimental import (
     refused_experimental,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v1 import refused_v1
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_v2 import refused_v2
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import no_manual_runs, no_such_run
+from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import (
+    import_error,
+    no_manual_runs,
+    no_such_run,
+    stale_dag,
+)
 
 _REFUSED = {"v1": refused_v1, "v2": refused_v2, "experimental": refused_experimental}
 
 
+# Those of which a wrong password is a cause.
+_ABOUT_PASSWORDS = (
+    "rejected_unknown",
+    "wrong_credentials",
+    "wrong_credentials_or_basic_auth_not_in_force",
+    "wrong_credentials_or_header_lost",
+)
+
+
 def diagnose(seen: Observed) -> Diagnosis:
     """Why ``seen.failure`` happened."""
+    found = _diagnosed(seen)
+    if seen.blank_in_password and found.code in _ABOUT_PASSWORDS:
+        return found._replace(
+            remedy=f"The given password begins or ends with a blank: remove it unless it is meant. {found.remedy}"
+        )
+    return found
+
+
+def _diagnosed(seen: Observed) -> Diagnosis:
     if seen.failure.answer is None:
         return no_answer(seen, seen.failure.trouble)
     answer = seen.failure.answer
@@ -44,6 +68,8 @@ def diagnose(seen: Observed) -> Diagnosis:
         return _REFUSED[seen.failure.dialect.generation](seen, answer)
     if seen.failure.missing:
         return _missing(seen)
+    if answer.status == 413:
+        return too_large(seen, answer)
     return _problem(seen, answer)
 
 
@@ -69,6 +95,9 @@ def _missing(seen: Observed) -> Diagnosis:
     if run_id and "dagrun" in (seen.failure.said or "").replace(" ", "").replace("_", "").lower():
         return no_such_run(unquote(run_id.group(1)))
     evidence = f"{call_of(seen)} answered {seen.failure.status}."
+    if seen.dag and (seen.dag.has_import_errors or seen.dag.is_stale):
+        why = (import_error if seen.dag.has_import_errors else stale_dag)(seen.dag.dag_id)
+        return why._replace(evidence=f"{evidence} {why.evidence}", http_status=seen.failure.status)
     if seen.import_errors:
         return Diagnosis(
             "dag_not_found_import_errors",
@@ -90,9 +119,10 @@ def _missing(seen: Observed) -> Diagnosis:
 
 def _problem(seen: Observed, answer: Answer) -> Diagnosis:
     """Airflow refuses what was sent, or fails, and says itself why."""
-    said = clean(seen.failure.said or "", seen.private)
+    whole = seen.failure.said or ""  # in which no word is hidden
+    said = clean(whole, seen.private)
     evidence = f"{call_of(seen)} answered {answer.status}: {said}"
-    if answer.status == 400 and "'note'" in said:
+    if answer.status == 400 and "'note'" in whole:
         return Diagnosis(
             "note_not_supported",
             "this release does not know notes",
@@ -100,7 +130,7 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
             "Leave note out: it came with Airflow 2.5.",
             400,
         )
-    if answer.status == 400 and "import errors" in said:
+    if answer.status == 400 and "import errors" in whole:
         return Diagnosis(
             "dag_import_error",
             "its file cannot be imported at present",
@@ -108,11 +138,11 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
             "Mend it; the start page of the web interface shows the error.",
             400,
         )
-    if "does not allow manual runs" in said:
-        return no_manual_runs(seen.dag_id)._replace(evidence=evidence, http_status=answer.status)
+    if "does not allow manual runs" in whole:
+        return no_manual_runs(str(seen.dag_id))._replace(evidence=evidence, http_status=answer.status)
     if answer.status >= 500:
         return server_failed(seen, f" ({said})" * bool(said), evidence, "The API server's log has more.")
-    if "run_id" in said and "match" in said:
+    if "run_id" in whole and "match" in whole:
         return Diagnosis(
             "run_id_not_allowed",
             f"the server does not take such a run_id ({said})",
@@ -124,6 +154,6 @@ def _problem(seen: Observed, answer: Answer) -> Diagnosis:
         "request_rejected",
         f"Airflow refuses what was asked ({said})",
         evidence,
-        f"Correct {_option_of(said)}.",
+        f"Correct {_option_of(whole)}.",
         answer.status,
     )

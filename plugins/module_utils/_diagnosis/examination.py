@@ -23,8 +23,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs i
     stale_dag,
 )
 
-_NO_DAG = "~"  # Airflow's own sign for whichever DAG
-
 
 def examine(api: Api, dag_id: str | None) -> dict[str, Any]:
     """The result of airflow_api_info. Nothing of it raises: what went wrong is in ``diagnosis``."""
@@ -50,28 +48,28 @@ def _examine(api: Api, dag_id: str | None, found: dict[str, Any]) -> Diagnosis |
         server = identify(api.anonymous)
     except TransportError as trouble:
         failure = CallFailed("GET", "/api/v2/version", trouble=trouble, dialect=api.dialect)
-        return explain(api, _NO_DAG, failure)
+        return explain(api, None, failure)
     found.update(generation=server.generation, release=server.release)
     if server.generation is not None:
         found["reachable"] = True
         api = Api(api.anonymous, api.logins, DIALECTS[server.generation], retry_policy=api.retry_policy)
     try:
-        found["health"] = api.health()
+        found["health"] = _health(api)
         if server.generation is not None:
             found["anonymous"] = _is_open(api.anonymous, api.login_check_path())
     except CallFailed as failure:
-        return explain(api, _NO_DAG, failure)
+        return explain(api, None, failure)
     try:
         api.verify_login()
         # Where everybody is let in, whether this login is a good one does not show.
         found["login_accepted"] = None if api.logins is NOBODY or found["anonymous"] else True
     except CallFailed as failure:
-        refused = failure.at_login or failure.status == 401
+        refused = not failure.foreign and (failure.status == 401 or (failure.at_login and failure.answer is not None))
         found["login_accepted"] = False if refused and api.logins is not NOBODY else None
-        return explain(api, dag_id or _NO_DAG, failure)
+        return explain(api, dag_id, failure)
     if found["health"].get("scheduler") == "unhealthy" and api.dialect.has_tasks:
         with contextlib.suppress(CallFailed):
-            found["running_task"] = api.running_task() or ""
+            found["running_task"] = api.running_task()
     return _examine_dag(api, dag_id, found) if dag_id else None
 
 
@@ -106,6 +104,16 @@ def _examine_dag(api: Api, dag_id: str, found: dict[str, Any]) -> Diagnosis | No
     if not seen.allows_manual_runs:
         return no_manual_runs(dag_id)
     return paused_dag(dag_id) if seen.is_paused else None
+
+
+def _health(api: Api) -> dict[str, str | None]:
+    """The health page, which takes no login: with a wrong one it could not be read on Airflow 3."""
+    try:
+        return api.inspect_health()[0]
+    except CallFailed as failure:
+        if failure.answer is None or api.logins is NOBODY:
+            raise
+    return api.health()  # something in front may want one
 
 
 def _is_open(anonymous: Http, path: str) -> bool | None:

@@ -17,8 +17,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers impo
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NOBODY, NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, TransportError
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, Http, TransportError, split_url
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.calls import diagnose
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis, Observed, error
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_kerberos import refused_ticket
@@ -30,17 +30,28 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusa
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 
 
-def failed(api: Api, dag_id: str, failure: CallFailed, what: str) -> AirflowError:
+def failed(api: Api, dag_id: str | None, failure: CallFailed, what: str) -> AirflowError:
     """The error of a module whose call about this DAG failed. ``what`` is what has not come about."""
     return error(f"{what} at {api.base}", explain(api, dag_id, failure), changed=False)
 
 
-def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] = ()) -> Diagnosis:
-    """Why a call about this DAG failed. ``private``: texts that must not be repeated from an answer."""
+def explain(api: Api, dag_id: str | None, failure: CallFailed, private: Sequence[str] = ()) -> Diagnosis:
+    """Why a call about this DAG, or about none in particular, failed.
+
+    ``private``: texts that must not be repeated from an answer.
+    """
     logins = api.logins
     has_token = not (logins is NOBODY or logins.username or logins.service)
-    tried = api.retry_policy().seconds
-    seen = Observed(api.base, dag_id, logins.username, failure, has_token=has_token, private=private, tried=tried)
+    seen = Observed(
+        api.base,
+        dag_id,
+        logins.username,
+        failure,
+        has_token=has_token,
+        private=private,
+        tried=api.retry_policy().seconds,
+        blank_in_password=logins.form is not None and logins.form.has_blank_at_an_end,
+    )
     answer = failure.answer
     if answer is None or 300 <= answer.status < 400:
         return diagnose(seen)
@@ -58,7 +69,9 @@ def explain(api: Api, dag_id: str, failure: CallFailed, private: Sequence[str] =
             server = Server(api.dialect.generation, None)
         return diagnose(seen._replace(server=server))
     if failure.missing:
-        return diagnose(seen._replace(import_errors=_import_errors(api)))
+        # Airflow 2 goes on showing a DAG whose file is gone, and answers 404 to a trigger of it.
+        dag = _shown(api, dag_id) if dag_id and failure.method != "GET" else None
+        return diagnose(seen._replace(import_errors=_import_errors(api), dag=dag))
     if answer.status not in (401, 403):
         return diagnose(seen)
     return diagnose(_INSPECT_FURTHER[failure.dialect.generation](api, seen, answer))
@@ -76,7 +89,9 @@ def _inspect_further_experimental(api: Api, seen: Observed, _answer: Answer) -> 
 
 def _inspect_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
     """The refused call beside the same one by an anonymous client, and by the same user in a web session."""
-    path = seen.failure.path if seen.failure.method == "GET" else api.dag_path(seen.dag_id)
+    path = seen.failure.path
+    if seen.failure.method != "GET":
+        path = api.login_check_path() if seen.dag_id is None else api.dag_path(seen.dag_id)
     seen = seen._replace(
         server=Server("v1", release_of(answer)),
         anonymous=_status(api.anonymous, path),
@@ -87,11 +102,10 @@ def _inspect_further_v1(api: Api, seen: Observed, answer: Answer) -> Observed:
     login = api.logins.form.try_form(api.anonymous)
     if not login.accepted or login.session is None:
         return seen._replace(form=login.accepted, form_trouble=login.why_not or None)
-    return seen._replace(
-        form=True,
-        may_read=_may_read(login.session, path),
-        may_trigger=_may_trigger(api.without_retries(NOBODY, login.session), seen.dag_id),
-    )
+    seen = seen._replace(form=True, may_read=_may_read(login.session, path))
+    if seen.dag_id is None:  # what was sent by POST was a question too
+        return seen._replace(may_trigger=seen.may_read)
+    return seen._replace(may_trigger=_may_trigger(api.without_retries(NOBODY, login.session), seen.dag_id))
 
 
 _INSPECT_FURTHER = {"v1": _inspect_further_v1, "v2": _inspect_further_v2, "experimental": _inspect_further_experimental}
@@ -131,7 +145,7 @@ def _base_path(anonymous: Http) -> str | None:
     except TransportError:
         return None
     found = re.search(r'<base href="([^"]*)"', page.text)
-    path = urlsplit(found.group(1)).path.rstrip("/") if found else ""
+    path = split_url(found.group(1)).path.rstrip("/") if found else ""
     return path if path and path != urlsplit(anonymous.base).path else None
 
 
@@ -140,6 +154,13 @@ def _health(api: Api) -> dict[str, str | None]:
         return api.without_retries().inspect_health()[0]
     except CallFailed:
         return {}
+
+
+def _shown(api: Api, dag_id: str) -> Dag | None:
+    try:
+        return api.without_retries().dag(dag_id)
+    except CallFailed:
+        return None
 
 
 def _import_errors(api: Api) -> list[str] | None:

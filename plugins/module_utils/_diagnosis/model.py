@@ -14,8 +14,21 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+
+_SHORT_WORD = r"[A-Za-z0-9]{1,7}"
+# What Airflow, and the validators of params and requests, say themselves in the messages that repeat values.
+_OWN_WORDS = (
+    " additional airflow all allowed already and any api are array before body boolean but can cannot conf config "
+    "constraint dag dags data date datetime default does empty enum error errors exactly exist exists expected "
+    "extra failed few field fields files for format found from given greater has have import input integer into "
+    "invalid key keys least length less list logical longer many match matched matches maximum minimum missing "
+    "more most must name none not null number object one only option other param params pattern property "
+    "provided range reason regex request require required run runs schema schemas set should start state string "
+    "task tasks than that the this time too true type under unique unknown url user valid value values was when "
+    "which with without "
+)
 
 
 class Diagnosis(NamedTuple):
@@ -39,7 +52,7 @@ class Observed(NamedTuple):
     """
 
     base: str
-    dag_id: str
+    dag_id: str | None  # None where the call was about no DAG in particular
     username: str | None
     failure: CallFailed
     has_token: bool = False  # a ready one instead of a username and a password
@@ -51,9 +64,11 @@ class Observed(NamedTuple):
     may_read: bool | None = None
     may_trigger: bool | None = None
     import_errors: Sequence[str] | None = None
+    dag: Dag | None = None  # which can be read, though a trigger of it is answered 404
     private: Sequence[str] = ()  # texts that an answer may repeat, and that nobody is to read here
     base_path: str | None = None  # what the web interface says that url lacks
     health: Mapping[str, str | None] = {}  # what the health page says of each part of Airflow
+    blank_in_password: bool = False  # at its beginning or end
     tried: float = 0  # seconds for which the call was repeated where another try might have succeeded
 
 
@@ -92,15 +107,25 @@ def received(answer: Answer) -> str:
     if title:
         said += f", titled {clean(title.group(1), ())!r}"
     server = answer.headers.get("Server")
-    return said + (f", from {server}" if server else "")
+    return said + (f", from {clean(server, ())}" if server else "")
 
 
 def clean(text: str, private: Sequence[str]) -> str:
     """The first line of what a server said, not too long, without what it may repeat of our own data."""
     text = next(iter(text.strip().splitlines()), "")
     for value in sorted(private, key=len, reverse=True):
-        text = text.replace(value, "***")
+        text = _without(text, value)
     return text if len(text) <= 300 else text[:300] + "..."
+
+
+def _without(text: str, value: str) -> str:
+    """The text in which a value is hidden where it may stand as one, and words that are the same by chance are not."""
+    literal = re.escape(value)
+    if not re.fullmatch(_SHORT_WORD, value):
+        return re.sub(literal, "***", text)
+    if f" {value.lower()} " in _OWN_WORDS:  # values are quoted
+        return re.sub(rf"(?<=['\"]){literal}(?=['\"])", "***", text)
+    return re.sub(rf"(?<!\w){literal}(?!\w)", "***", text)
 
 
 def private_values(conf: Mapping[str, Any] | None) -> list[str]:

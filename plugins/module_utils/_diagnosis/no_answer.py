@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, TransportError
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Answer, TransportError, split_url
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Server
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import (
     Diagnosis,
@@ -85,7 +85,7 @@ def _with_path(base: str, path: str) -> str:
 
 
 def redirect(seen: Observed, answer: Answer) -> Diagnosis:
-    target = urlsplit(answer.headers.get("Location", ""))
+    target = split_url(answer.headers.get("Location", ""))
     here = urlsplit(seen.base)
     host = target.netloc.rpartition("@")[2] or here.netloc
     place = f"{target.scheme or here.scheme}://{host}{target.path}"
@@ -143,7 +143,7 @@ def not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
             f"Set url to {_with_path(seen.base, seen.base_path)}.",
             answer.status,
         )
-    if server.generation and seen.failure.at_login:
+    if server.generation and seen.failure.at_login and seen.failure.no_route:
         return Diagnosis(
             "no_password_login",
             "the server gives no token for a username and a password: its auth manager has no such login",
@@ -154,13 +154,7 @@ def not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
         )
     name = f"Airflow {server.release}" if server.release else spoken.releases
     if answer.status == 413:
-        return Diagnosis(
-            "request_too_large",
-            "the request is larger than what stands in front of Airflow passes on, so its conf is too large",
-            evidence,
-            "Raise that limit (client_max_body_size of nginx), or pass a reference in conf instead of the data.",
-            answer.status,
-        )
+        return too_large(seen, answer)
     if server.generation and answer.status >= 500:
         remedy = "The API server's log has the exception."
         if seen.failure.method == "POST" and seen.failure.path.endswith("/dagRuns"):  # as 2.6 to 2.11 answer
@@ -191,5 +185,24 @@ def not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
         "what answers there is not Airflow",
         evidence,
         "Correct url: host, port, and the base path if Airflow's web interface has one.",
+        answer.status,
+    )
+
+
+def too_large(seen: Observed, answer: Answer) -> Diagnosis:
+    """The request is larger than Airflow, or something in front of it, accepts."""
+    if seen.failure.own_limit or not seen.failure.foreign:
+        who, remedy = (
+            "Airflow itself accepts",
+            "Raise [webserver] allowed_payload_size in its airflow.cfg (2.9 to 2.11)",
+        )
+    else:
+        who = "what stands in front of Airflow passes on"
+        remedy = "Raise that limit (client_max_body_size of nginx)"
+    return Diagnosis(
+        "request_too_large",
+        f"the request is larger than {who}, so its conf is too large",
+        f"{call_of(seen)} answered {received(answer)}.",
+        f"{remedy}, or pass a reference in conf instead of the data.",
         answer.status,
     )

@@ -18,7 +18,8 @@ HEADER_LOST = "a proxy in front removes the Authorization header"
 
 def role_too_low(seen: Observed, evidence: str) -> Diagnosis:
     """The login is right, and the user may not do what was asked."""
-    what = "trigger" if seen.failure.method != "GET" else "read"
+    reads = seen.failure.method == "GET" or seen.failure.path.endswith("/list")  # which is asked for by POST
+    what = "read" if reads else "trigger"
     who = repr(seen.username) if seen.username else "whom the token is for"
     return Diagnosis(
         "role_too_low",

@@ -17,8 +17,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusa
 
 def refused_v2(seen: Observed, answer: Answer) -> Diagnosis:
     """Airflow 3: wrong login, no login, a token that is over or not of this server, or a role that is too low."""
-    status, said = answer.status, clean(seen.failure.said or "", seen.private)
-    evidence = f"{call_of(seen)} answered {status}: {said}."
+    status, said = answer.status, seen.failure.said or ""
+    evidence = f"{call_of(seen)} answered {status}: {clean(said, seen.private)}."
     if seen.server and seen.server.release:
         evidence += f" The server is Airflow {seen.server.release}."
     if seen.failure.at_login:

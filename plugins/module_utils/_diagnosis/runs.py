@@ -121,6 +121,16 @@ def other_run(keys: Sequence[str], logical_date: str | None) -> Diagnosis:
     )
 
 
+def future_date(due: str, seconds: float, wait_timeout: float) -> Diagnosis:
+    """Airflow starts the run only after the wait. ``seconds``: until then."""
+    return Diagnosis(
+        "logical_date_in_future",
+        f"Airflow does not start it before {due}, and the wait would end earlier",
+        f"That is {seconds:.0f} s from now by the clock of the server, and wait_timeout is {wait_timeout:g} s.",
+        "Correct logical_date, raise wait_timeout, or set wait to false.",
+    )
+
+
 def date_taken(logical_date: str, run_id: str | None, status: int | None) -> Diagnosis:
     """Airflow keeps at most one run of a logical date."""
     other = f"run {run_id!r}" if run_id else "another run"
@@ -128,7 +138,7 @@ def date_taken(logical_date: str, run_id: str | None, status: int | None) -> Dia
     return Diagnosis(
         "logical_date_taken",
         f"{other} of this DAG has the logical date {logical_date} already",
-        f"Airflow answered {status} and has no run of the wanted id.",
+        f"Airflow answered {status} and has no run of the wanted id." if status else "The API lists that run.",
         f"Choose another logical_date or leave it out, or ask for that run by run_id{named}.",
         status,
     )

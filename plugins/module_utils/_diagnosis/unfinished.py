@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
@@ -15,42 +15,69 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model 
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.runs import held_up, no_scheduler
 
 _MOST_NAMED = 5
+_Found = TypeVar("_Found")
 
 
 class Held(NamedTuple):
     """What was found out about a run that has not ended. None and empty: not found out."""
 
     paused: bool | None = None
-    scheduler: str | None = None  # as the health page has it, and so the triggerer, "" where the page has none
+    scheduler: str | None = None  # as the health page has it, "" if there is none, and so the triggerer
     triggerer: str | None = None
-    busy: str | None = None  # a task of any DAG that runs
+    busy: str | None = None  # a task of any DAG that runs, "" if none does
     tasks: Sequence[UnfinishedTask] = ()
-    pool: tuple[str, tuple[int, int] | None] | None = None  # name, slots and free ones; None if there is no such pool
+    pool: tuple[str, tuple[int, int | None] | None] | None = (
+        None  # name, slots and free ones; None if there is no such pool
+    )
     max_active_runs: int | None = None  # of the DAG, if so many of its runs are running
 
 
-def held_up_by(api: Api, run: Run) -> Held:
-    """Ask for what might hold the run up, each thing once. What is not allowed to be asked for is left out."""
-    held = Held()
-    run_id = str(run.run_id)
-    with contextlib.suppress(CallFailed):
-        held = held._replace(paused=api.dag(run.dag_id).is_paused)
-    with contextlib.suppress(CallFailed):
-        health = api.health()
-        held = held._replace(scheduler=health["scheduler"], triggerer=health.get("triggerer") or "")
-    with contextlib.suppress(CallFailed):
-        held = held._replace(tasks=api.unfinished_tasks(run.dag_id, run_id))
-    if held.scheduler != "healthy":
+class HoldUps:
+    """What holds runs up. What runs have in common is asked for once for all of them, and so is what a run alone has.
+
+    What is not allowed to be asked for, or not answered, is left out.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._known: dict[tuple[str, str], Any] = {}
+
+    def of(self, run: Run) -> Held:
+        """What was found out about this run."""
+        api, dag_id = self._api, run.dag_id
+        paused = self._once("paused", dag_id, lambda: api.dag(dag_id).is_paused)
+        health = self._once("health", "", api.health) or {}
+        held = Held(
+            paused=paused,
+            scheduler=_state_of("scheduler", health),
+            triggerer=_state_of("triggerer", health),
+        )
         with contextlib.suppress(CallFailed):
-            held = held._replace(busy=api.running_task())
-    elif run.state == "queued" and not held.paused:
-        with contextlib.suppress(CallFailed):
-            held = held._replace(max_active_runs=_reached(api, run.dag_id))
-    waiting = next((task.pool for task in held.tasks if task.state in ("scheduled", "queued") and task.pool), None)
-    if waiting:
-        with contextlib.suppress(CallFailed):
-            held = held._replace(pool=(waiting, api.pool_slots(waiting)))
-    return held
+            held = held._replace(tasks=api.unfinished_tasks(dag_id, str(run.run_id)))
+        if held.scheduler != "healthy":
+            held = held._replace(busy=self._once("busy", "", api.running_task))
+        elif run.state == "queued" and not held.paused:
+            held = held._replace(max_active_runs=self._once("reached", dag_id, lambda: _reached(api, dag_id)))
+        waiting = next((task.pool for task in held.tasks if task.state in ("scheduled", "queued") and task.pool), None)
+        if waiting:
+            pool: tuple[str, tuple[int, int | None] | None] | None
+            pool = self._once("pool", waiting, lambda: (waiting, api.pool_slots(waiting)))
+            held = held._replace(pool=pool)
+        return held
+
+    def _once(self, what: str, of: str, ask: Callable[[], _Found]) -> _Found | None:
+        if (what, of) not in self._known:
+            found = None
+            with contextlib.suppress(CallFailed):
+                found = ask()
+            self._known[what, of] = found
+        known: _Found | None = self._known[what, of]
+        return known
+
+
+def _state_of(part: str, health: Mapping[str, str | None]) -> str | None:
+    """None where the page does not have that part at all, as the triggerer before 2.6.2."""
+    return (health[part] or "") if part in health else None
 
 
 def _reached(api: Api, dag_id: str) -> int | None:
@@ -84,8 +111,17 @@ def timed_out(state: str | None, url: str | None, held: Held, trouble: str | Non
 
 
 def _without_scheduler(state: str | None, held: Held, evidence: str) -> Diagnosis:
-    if held.busy is None:
+    if held.busy == "":
         return no_scheduler(state)
+    if held.busy is None:
+        return Diagnosis(
+            "scheduler_not_running_or_busy",
+            held_up(state, "the scheduler shows no sign of life")
+            + ": it does not run, or is busy with a task, as with SequentialExecutor",
+            f"{evidence} Airflow's health page calls the scheduler {held.scheduler or None!r}. Whether a task runs "
+            "could not be determined: this user might not be allowed to read the tasks of all DAGs.",
+            "Start the scheduler on the Airflow host, unless it runs a task.",
+        )
     return Diagnosis(
         "scheduler_busy",
         held_up(state, f"the scheduler shows no sign of life while task {held.busy} runs")
@@ -111,7 +147,7 @@ def _waiting(state: str | None, url: str | None, held: Held, evidence: str) -> D
             evidence,
             "Create the pool, or correct the DAG.",
         )
-    if held.pool and held.pool[1] and held.pool[1][1] <= 0:
+    if held.pool and held.pool[1] and held.pool[1][1] is not None and held.pool[1][1] <= 0:
         return Diagnosis(
             "pool_full",
             f"a task waits for the pool {held.pool[0]!r}, all of whose {held.pool[1][0]} slots are taken",

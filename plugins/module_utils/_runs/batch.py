@@ -9,10 +9,10 @@ the last look, and the number of requests at a time (Lanes).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Callable, Iterator, Mapping, Sequence
 
@@ -22,7 +22,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import all_within
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
-from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.tasks import PAGE
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request import RunRequest
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import (
@@ -42,7 +42,10 @@ _TRIED_FIRST = 3
 
 # A run is marked as ended before that is written down, by the clock of another host.
 _MARGIN = timedelta(seconds=30)
-_IDLE_INSPECTIONS = 5
+# Of the runs of a DAG that go on, those of others included, so many are read in the list at the most, and so many of
+# those that the list does not have are asked for one by one at a time.
+_MOST_LISTED = 5 * PAGE
+_MOST_SINGLE = 10
 
 _REFUSALS = 3
 _INSTANT = 0.05  # seconds for which it is not worth to wait
@@ -66,7 +69,7 @@ class Lanes:
         self._narrow = False
         self._free = threading.Condition()
 
-    @contextmanager
+    @contextlib.contextmanager
     def one(self) -> Iterator[None]:
         """Hold one lane, as soon as one is free."""
         with self._free:
@@ -124,6 +127,10 @@ class Batch:
         self._login_lock = threading.Lock()
         self._login_rejected: bool | None = None  # not asked for yet
         self._failed_runs = 0
+        self._lists_states = True  # the list of runs can be asked for some states; not before 2.3
+        self._misses: dict[
+            int, list[CallFailed]
+        ] = {}  # where Airflow has said, last and in a row, that there is no such run
         dags = Dags(api)
         self.triggers = [Trigger(api, request, clock, sleep, dags, self._lanes.one) for request in requests]
         self.failures: dict[int, CallFailed | AirflowError] = {}
@@ -156,7 +163,7 @@ class Batch:
             self._check_successes()
 
     def _check_successes(self) -> None:
-        """Find the tasks that failed in runs that are a success, in one request for all of them."""
+        """Find the tasks that failed in runs that are a success, and runs without a task, by lists of all of them."""
         green = {
             (trigger.run.dag_id, str(trigger.run.run_id)): number
             for number, trigger in enumerate(self.triggers)
@@ -171,12 +178,15 @@ class Batch:
                 failed = self._api.failed_tasks_since(sorted({dag_id for dag_id, _run_id in green}), since.isoformat())
         except CallFailed:
             failed = None  # that the runs are a success is known
+        with_tasks: set[tuple[str, str]] = set()
+        with contextlib.suppress(CallFailed), all_within(self._api.http.timeout):
+            with_tasks = self._api.runs_with_tasks(green, since.isoformat())
         for key, number in green.items():
             trigger = self.triggers[number]
             trigger.failed_tasks = None if failed is None else failed.get(key, [])
             try:
                 if trigger.run is not None:
-                    trigger.check_success(trigger.run)
+                    trigger.check_success(trigger.run, has_tasks=key in with_tasks)
             except AirflowError as error:
                 self.failures[number] = error
 
@@ -233,7 +243,8 @@ class Batch:
                 with all_within(bound):
                     is_dead = scheduler.check(waited) and self._is_queued(pending)
                 if is_dead:
-                    self._without_scheduler(pending)
+                    for number in pending.values():
+                        self.failures[number] = self.triggers[number].no_scheduler()
                     return
                 continue
             before = len(pending)
@@ -251,7 +262,8 @@ class Batch:
             idle = idle + 1 if len(pending) == before else 0
 
     def _inspect(self, pending: dict[tuple[str, str], int], idle: int) -> None:
-        """Ask which runs have ended since the last time; now and then for one by itself, should that not tell."""
+        """Ask which runs have ended since the last time; where none has, see what has become of those that go on."""
+        before = len(pending)
         dag_ids = sorted({dag_id for dag_id, _run_id in pending})
         latest = self._since
         offset, total = 0, 1
@@ -263,10 +275,50 @@ class Batch:
                     latest = max(latest, parsed_date(run.end_date) - _MARGIN)
             offset += len(runs) or total
         self._since = latest
-        if pending and idle % _IDLE_INSPECTIONS == _IDLE_INSPECTIONS - 1:
-            key = next(iter(pending))
-            pending[key] = pending.pop(key)  # the next time it is another one's turn
-            self._end(pending, self._api.inspect_run(*key))
+        if len(pending) == before and idle % (1 + before // PAGE) == 0:  # so that many runs do not cost more each time
+            self._refresh(pending)
+
+    def _refresh(self, pending: dict[tuple[str, str], int]) -> None:
+        """Take over the states of the runs that go on.
+
+        What is not among those has been deleted, or has ended and is not in the list of ended runs, as where the
+        clocks of two hosts differ: each such run is asked for by itself.
+        """
+        listed, whole = self._active(pending)
+        unlisted = [key for key in pending if key not in listed]
+        for key in unlisted[: _MOST_SINGLE if whole else 1]:
+            number = pending[key] = pending.pop(key)  # the next time it is another one's turn
+            try:
+                self.triggers[number].run = run = self._api.inspect_run(*key)
+            except CallFailed as failure:
+                if failure.missing:
+                    self._misses.setdefault(number, []).append(failure)
+                    if len(self._misses[number]) == _REFUSALS:
+                        self.failures[pending.pop(key)] = failure
+                continue  # whether the server responds is seen in the list
+            self._misses.pop(number, None)
+            self._end(pending, run)
+
+    def _active(self, pending: Mapping[tuple[str, str], int]) -> tuple[set[tuple[str, str]], bool]:
+        """Which runs are in the list of those that go on, and whether it could be read to its end."""
+        found: set[tuple[str, str]] = set()
+        dag_ids = sorted({dag_id for dag_id, _run_id in pending})
+        offset, total = 0, 1
+        while self._lists_states and self._api.dialect.has_run_path and offset < min(total, _MOST_LISTED):
+            asked = {"dag_ids": dag_ids, "states": ["queued", "running"], "page_offset": offset, "page_limit": PAGE}
+            try:
+                runs, total = self._api.inspect_runs(asked)
+            except CallFailed as failure:
+                self._lists_states = failure.status != 400
+                break
+            for run in runs:
+                key = (run.dag_id, str(run.run_id))
+                if key in pending:
+                    self.triggers[pending[key]].run = run
+                    self._misses.pop(pending[key], None)
+                    found.add(key)
+            offset += len(runs) or total
+        return found, offset >= total
 
     def _end(self, pending: dict[tuple[str, str], int], run: Run) -> None:
         number = pending.get((run.dag_id, str(run.run_id)))
@@ -290,29 +342,30 @@ class Batch:
             return failure.answer is not None
         return True
 
-    def _is_queued(self, pending: Mapping[tuple[str, str], int]) -> bool:
-        try:
-            return self._api.inspect_run(*next(iter(pending))).state == "queued"
-        except CallFailed:
-            return False
+    def _is_queued(self, pending: dict[tuple[str, str], int]) -> bool:
+        """Whether a run waits for its start, by a new look at all of them."""
+        self._refresh(pending)
+        runs = [self.triggers[number].run for number in pending.values()]
+        return any(run is not None and run.state == "queued" for run in runs)
 
-    def _without_scheduler(self, pending: Mapping[tuple[str, str], int]) -> None:
-        for number in pending.values():
-            self.failures[number] = self.triggers[number].no_scheduler()
+    def _give_up(self, pending: dict[tuple[str, str], int], trouble: CallFailed | None) -> None:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.unfinished import HoldUps
 
-    def _give_up(self, pending: Mapping[tuple[str, str], int], trouble: CallFailed | None) -> None:
-        reasons: dict[str, Diagnosis] = {}
         # The patience with a server that is gone is spent.
         with all_within(LAST_WORDS):
             reachable = trouble is None or trouble.answer is not None or self._is_there()
             self._gone = True
-            for (dag_id, _run_id), number in pending.items():
-                if dag_id not in reasons:
-                    reasons[dag_id] = self.triggers[number].why_not_ended(trouble)
-        for (dag_id, _run_id), number in pending.items():
+            if trouble is None:
+                self._refresh(pending)
+            hold_ups = HoldUps(self._api.without_retries())
+            reasons = {
+                number: self.triggers[number].why_not_ended(self._misses.get(number, [trouble])[-1], hold_ups)
+                for number in pending.values()
+            }
+        for number, why in reasons.items():
             trigger = self.triggers[number]
             try:
-                if trigger.out_of_time(reasons[dag_id], reachable).state == "failed":
+                if trigger.out_of_time(why, reachable).state == "failed":
                     trigger.wait()
             except AirflowError as error:
                 self.failures[number] = error

@@ -41,10 +41,10 @@ def run_request(options: Mapping[str, Any]) -> RunRequest:
             f"dag_id is {dag_id!r}: the id of a DAG has at most 250 letters, digits, dashes, dots and underscores."
         )
     run_id = options["run_id"] or None
-    if run_id is not None and (not _RUN_ID.fullmatch(run_id) or run_id in (".", "..")):
+    if run_id is not None and (not _RUN_ID.fullmatch(run_id) or run_id in (".", "..", "~")):
         raise AirflowError(
             f"run_id is {run_id!r}: the id of a run has at most 250 characters, and only letters from A to Z, digits "
-            "and _ . ~ : + - among them."
+            "and _ . ~ : + - among them. It is none of '.', '..' and '~', which mean something else in a path."
         )
     note = options["note"] or None
     if note is not None and len(note) > _MOST_NOTE:
@@ -54,8 +54,6 @@ def run_request(options: Mapping[str, Any]) -> RunRequest:
     if not 1 <= options["wait_interval"] < float("inf"):
         raise AirflowError(f"wait_interval is {options['wait_interval']}: it must be a number of seconds, at least 1.")
     date = options["logical_date"]
-    if date and options["wait"]:
-        _refuse_future(parse_timestamp("logical_date", date), options["wait_timeout"])
     return RunRequest(
         new=NewRun(
             dag_id,
@@ -109,16 +107,6 @@ def parse_timestamp(option: str, text: str) -> str:
     if date.tzinfo is None:
         raise AirflowError(f"{option} is {text!r}: add the timezone, such as {date.isoformat()}+00:00.")
     return date.isoformat()
-
-
-def _refuse_future(date: str, wait_timeout: float) -> None:
-    """Raise AirflowError for a run that Airflow starts only after the wait."""
-    seconds = (parsed_date(date) - datetime.now(timezone.utc)).total_seconds()
-    if seconds > wait_timeout:
-        raise AirflowError(
-            f"logical_date is {date}, and Airflow starts the run not before then: {seconds:.0f} s from now, after "
-            f"wait_timeout ({wait_timeout:g} s). Nothing was sent. Correct logical_date, or set wait to false."
-        )
 
 
 def _as_json(conf: dict[str, Any] | None) -> dict[str, Any] | None:

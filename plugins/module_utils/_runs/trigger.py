@@ -12,10 +12,11 @@ What only a failure needs is imported by a failure: Ansible has each file compil
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
-from contextlib import nullcontext
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed, Doubt
@@ -35,22 +36,28 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._runs.waits impor
 
 if TYPE_CHECKING:
     from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+    from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.unfinished import HoldUps
 
-_EMPTY = 3.0  # seconds that a run without a task may take at most
 _INSTANT = 0.05  # seconds for which it is not worth to wait
 LEAST_LOOK = 1.0  # seconds that a look at a run may take, however little is left of wait_timeout
 LAST_WORDS = 5.0  # seconds to find out afterwards why a run, or many, have not ended
+_MOST_SHOWN = 100  # task instances in a result
+# The server is asked for its time where a clock that is wrong by less than a day might mistake what is due. The clock
+# of the scheduler, which decides, may be another one still.
+_MOST_SKEW = timedelta(days=1)
+_MARGIN = 30.0
 # One that is refused may be meant for somebody else (a server that restarts behind a proxy); three are an answer.
 _REFUSALS = 3
 
 
 class Dags:
-    """DAGs, each looked at once, for all the runs of it that are requested."""
+    """DAGs, each looked at once, for all the runs of it that are requested, and the server's clock."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._lock = threading.Lock()
         self._known: dict[str, Dag] = {}
+        self._ahead: timedelta | None = None  # of our clock
 
     def get(self, dag_id: str) -> Dag:
         """The DAG; a missing one is a CallFailed with status 404."""
@@ -58,6 +65,14 @@ class Dags:
             if dag_id not in self._known:
                 self._known[dag_id] = self._api.dag(dag_id)
             return self._known[dag_id]
+
+    def server_time(self) -> datetime:
+        """What the server's clock shows, which decides when a run is due."""
+        with self._lock:
+            now = datetime.now(timezone.utc)
+            if self._ahead is None:
+                self._ahead = self._api.server_time() - now
+            return now + self._ahead
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler start runs of this DAG."""
@@ -83,7 +98,7 @@ class Trigger:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         dags: Dags | None = None,
-        lane: Callable[[], ContextManager[None]] = nullcontext,
+        lane: Callable[[], ContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self._api = api
         self._dags = dags or Dags(api)
@@ -115,6 +130,7 @@ class Trigger:
             self._shows_conf = self.run is None
         if self.run is not None and (self.run.finished or not self.request.waits):
             return self.run
+        self._check_starts_in_time()
         unpause = self._must_unpause(check_mode)
         if check_mode:
             planned = self.run or self._checked_plan()
@@ -131,6 +147,7 @@ class Trigger:
                 self._shows_conf = False
                 self._check_same(self.run)
                 self._shows_conf = new.conf is not None
+            self._check_starts_in_time()
         return self.run
 
     def wait(self, with_tasks: bool = True) -> Run:
@@ -149,8 +166,11 @@ class Trigger:
         self.check_success(run)
         return run
 
-    def check_success(self, run: Run) -> None:
-        """Raise AirflowError for a success that is none: no task has run, or some failed and that is not wanted."""
+    def check_success(self, run: Run, has_tasks: bool = False) -> None:
+        """Raise AirflowError for a success that is none: no task has run, or some failed and that is not wanted.
+
+        ``has_tasks``: that the run has any is known already.
+        """
         why = None
         if self.failed_tasks is None and self.request.fail_on_failed_tasks:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
@@ -160,7 +180,7 @@ class Trigger:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             why = diagnosis.tasks_failed(run.url, self.failed_tasks)
-        elif not self.failed_tasks and _ended_at_once(run) and self._is_empty(run):
+        elif not self.failed_tasks and not has_tasks and self._is_empty(run):
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             why = diagnosis.no_task_ran(run.logical_date)
@@ -185,7 +205,7 @@ class Trigger:
             known["failed_tasks"] = [task._asdict() for task in self.failed_tasks or []]
             known["timed_out"] = False
         if self.unfinished_tasks:
-            known["unfinished_tasks"] = [task._asdict() for task in self.unfinished_tasks]
+            known["unfinished_tasks"] = [task._asdict() for task in self.unfinished_tasks[:_MOST_SHOWN]]
         return known
 
     def _must_unpause(self, check_mode: bool) -> bool:
@@ -210,6 +230,10 @@ class Trigger:
     def _checked_plan(self) -> Run:
         self._api.check_words(self._new, self.request.fail_on_failed_tasks)
         self._api.check_create_run(self._new.dag_id)
+        if self._new.logical_date is not None:
+            other = self._other_run_at(self._new.logical_date)
+            if other:
+                raise self._date_taken(self._new.logical_date, other, None)
         return self._plan() if self.request.named else self._plan()._replace(run_id=None)
 
     def _plan(self) -> Run:
@@ -258,6 +282,30 @@ class Trigger:
         self.in_doubt = False
         return run, created
 
+    def _check_starts_in_time(self) -> None:
+        """Raise AirflowError for a run, there or to be, that Airflow starts only after the wait."""
+        run = self.run
+        if not self.request.waits or (run is not None and run.state != "queued"):
+            return
+        date = self._new.logical_date
+        if (run is None or self.created) and (date is None or _is_past(date)):
+            return
+        if run is not None:
+            with contextlib.suppress(CallFailed):
+                date = self._api.due_date(run)
+        if date is None or _is_past(date):
+            return
+        seconds = (parsed_date(date) - self._dags.server_time()).total_seconds()
+        early = self._api.dialect.due_before.total_seconds() if run is None else 0.0
+        if seconds - early <= self.request.wait_timeout + _MARGIN:
+            return
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+        why = diagnosis.future_date(date, seconds, self.request.wait_timeout)
+        if run is None:
+            raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
+        raise self._failed(f"Run {run.run_id!r} of DAG {run.dag_id!r}", "exists, and was not waited for", why)
+
     def _check_same(self, run: Run) -> None:
         """Whether a run that was there already is the one that is asked for."""
         new = self._new
@@ -276,15 +324,25 @@ class Trigger:
         """Raise AirflowError if another run has the date: Airflow says so by 409, up to 2.0 it fails instead."""
         if not (failure.taken or failure.status == 500):
             return
+        other = self._other_run_at(logical_date)
+        if other:
+            self.in_doubt = False  # a run of this date cannot come any more
+        if failure.taken or other:
+            raise self._date_taken(logical_date, other, failure.status)
+
+    def _other_run_at(self, logical_date: str) -> Run | None:
+        """The run of another id that has the date. None too if that cannot be asked for."""
         try:
             other = self._api.run_at(self._new.dag_id, logical_date)
         except CallFailed:
-            other = None  # whose date it is helps, but is not the point
-        if failure.taken or (other and other.run_id != self._new.run_id):
-            from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+            return None
+        return other if other and other.run_id != self._new.run_id else None
 
-            why = diagnosis.date_taken(logical_date, other.run_id if other else None, failure.status)
-            raise self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
+    def _date_taken(self, logical_date: str, other: Run | None, status: int | None) -> AirflowError:
+        from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
+
+        why = diagnosis.date_taken(logical_date, other.run_id if other else None, status)
+        return self._failed(f"DAG {self._new.dag_id!r}", "was not triggered", why)
 
     def _waited_for(self, run: Run) -> Run:
         begin = self._clock()
@@ -384,14 +442,17 @@ class Trigger:
                 raise
             return there
 
-    def why_not_ended(self, trouble: CallFailed | None) -> Diagnosis:
-        """Why the run has not ended in time. ``trouble`` is what the last look at it met with."""
+    def why_not_ended(self, trouble: CallFailed | None, hold_ups: HoldUps | None = None) -> Diagnosis:
+        """Why the run has not ended in time. ``trouble`` is what the last look at it met with.
+
+        ``hold_ups`` is for many runs together: what they have in common is asked for once.
+        """
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import unfinished as diagnosis
 
         run = self._submitted()
         if trouble is not None:
             return diagnosis.timed_out(run.state, run.url, diagnosis.Held(), str(trouble))
-        held = diagnosis.held_up_by(self._api.without_retries(), run)
+        held = (hold_ups or diagnosis.HoldUps(self._api.without_retries())).of(run)
         self.unfinished_tasks = list(held.tasks)
         return diagnosis.timed_out(run.state, run.url, held, None)
 
@@ -410,11 +471,9 @@ class Trigger:
         return error(f"{subject} on {self._api.base} {what}", why, **{**self.result(), **details})
 
 
-def _ended_at_once(run: Run) -> bool:
-    """Whether a run took no longer than one without a task: to start a task takes the scheduler longer."""
-    if not run.start_date or not run.end_date:
-        return True
-    return (parsed_date(run.end_date) - parsed_date(run.start_date)).total_seconds() < _EMPTY
+def _is_past(date: str) -> bool:
+    """Whether a date is past by any clock that may decide about it."""
+    return parsed_date(date) < datetime.now(timezone.utc) - _MOST_SKEW
 
 
 def _differing_keys(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

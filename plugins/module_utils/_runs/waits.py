@@ -60,9 +60,9 @@ class SchedulerWatch:
             return False
         # While SequentialExecutor runs a task, its scheduler shows no life. That is not to be mistaken for its end.
         try:
-            busy = self._api.running_task() is not None
+            task = self._api.running_task()
         except CallFailed:
-            busy = True  # nobody knows
-        if busy:
+            task = None
+        if task != "":  # one runs, or that is unknown
             self._dead_since = None
-        return not busy
+        return task == ""

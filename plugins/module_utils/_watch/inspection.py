@@ -30,7 +30,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch impo
 _PAGE = 100
 _MOST_ACTIVE = 1000
 _MOST_INSPECTED = 20
-_ANY_DAG = "~"  # Airflow's own sign for it
 
 
 class Question(NamedTuple):
@@ -66,7 +65,7 @@ def identified(api: Api) -> Api:
 
 def trouble(api: Api, failure: CallFailed, at: float) -> Inspection:
     """The look that came to nothing."""
-    return Inspection(at, trouble=explain(api.without_retries(), _ANY_DAG, failure)._asdict())
+    return Inspection(at, trouble=explain(api.without_retries(), None, failure)._asdict())
 
 
 def inspect(api: Api, asked: Question, at: float) -> Inspection:
@@ -186,4 +185,4 @@ def _is_refusal(failure: CallFailed) -> bool:
 def _why_refused(api: Api, failure: CallFailed, try_form: bool) -> Diagnosis:
     if not try_form:
         api = api.without_retries(api.logins._replace(form=None))
-    return explain(api, _ANY_DAG, failure)
+    return explain(api, None, failure)

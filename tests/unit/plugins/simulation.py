@@ -25,6 +25,7 @@ EPOCH = datetime.now(timezone.utc)  # the clock of this host is right
 PASSWORD = "right"
 FOREIGN = "conf of somebody else"  # which no result may show
 ACTIVE = ("queued", "running")
+TAKEN = {"reason": "Unique constraint violation", "statement": "hidden", "orig_error": "hidden"}
 DAG = "load"
 
 
@@ -170,7 +171,7 @@ class SimulatedAirflow:
 
     def _refusal(self, status: int, detail: str = "no") -> Answer:
         if self._v2:
-            return _json(status, {"detail": detail})
+            return _json(status, {"detail": TAKEN if status == 409 else detail})
         kind = "https://airflow.apache.org/docs/apache-airflow/2.11.2/stable-rest-api-ref.html#section/Errors/X"
         problem = {"detail": detail, "status": status, "title": "T", "type": kind}
         return Answer(status, {"Content-Type": "application/problem+json"}, json.dumps(problem).encode())
@@ -281,7 +282,9 @@ class SimulatedAirflow:
         found = [
             self._task(run)
             for run in self.runs.values()
-            if run.task_state == "failed" and run.end_date and datetime.fromisoformat(run.end_date) >= since
+            if run.task_state in document.get("state", [run.task_state])
+            and run.end_date
+            and datetime.fromisoformat(run.end_date) >= since
         ]
         return _json(200, {"task_instances": found, "total_entries": len(found)})
 

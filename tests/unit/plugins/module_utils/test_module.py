@@ -46,6 +46,19 @@ def test_common_word_spoils_no_identifier() -> None:
     assert result["diagnosis"] == {"code": "wrong_credentials", "cause": "user ********"}
 
 
+def test_states_of_the_parts_of_airflow_and_dates_stay() -> None:
+    result = {
+        "health": {"metadatabase": "healthy", "scheduler": "healthy", "triggerer": None},
+        "running_task": "load.healthy",
+        "unfinished_tasks": [{"task_id": "x", "pool": "healthy", "state": "queued"}],
+        "dag_run": {"start_date": "2026-01-31T08:00:01+00:00"},
+    }
+    for password in ("healthy", "2026"):
+        one = module(password)
+        assert _spared(one, result) == result
+        assert one.no_log_values == set()  # else Ansible would blank them
+
+
 def test_other_passwords_are_left_to_ansible() -> None:
     for password in ("s3cret-word", "pa ss", "success!", "t0p.secret"):
         one = module(password)

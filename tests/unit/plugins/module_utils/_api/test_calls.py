@@ -223,6 +223,9 @@ class TestIdentify:
             ({"/api/v1/version": as_json({"version": "2.11.2"})}, "v1", "2.11.2"),
             ({"/health": as_json({"metadatabase": {}, "scheduler": {}})}, "experimental", None),
             ({"/health": as_json({"status": "up"})}, None, None),
+            ({"/api/v2/version": as_json({"version": "1.4.0"})}, None, None),  # of something else
+            ({"/api/v1/version": as_json({"version": "v1"})}, None, None),
+            ({"/api/v2/version": as_json({"version": "10.0.0"})}, "v2", "10.0.0"),
             ({"/api/v2/version": PAGE, "/api/v1/version": PAGE, "/health": PAGE}, None, None),
         ],
     )

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api import http as api_http
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import EXPERIMENTAL, V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import Http, RetryPolicy
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, NewRun
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -196,7 +198,7 @@ class TestExperimental:
         assert caught.value.taken
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "../../x", "a\nb", "a\x7f"])
+@pytest.mark.parametrize("text", ["", ".", "..", "~", "a/b", "../../x", "a\nb", "a\x7f"])
 def test_id_that_leads_to_another_path_is_sent_nowhere(api: Api, server: Server, text: str) -> None:
     for call in (
         lambda: api.dag(text),
@@ -225,3 +227,76 @@ def test_list_that_moves_while_it_is_read_has_each_run_once(api: Api, server: Se
     server.otherwise = reply
     found, _total = api.newest_runs(["load"], [], None, 1000)
     assert len({run.run_id for run in found}) == len(found) >= 131
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59-23:59", "2026-01-31", "x", 7, None])
+def test_dates_of_a_run_that_nobody_can_count_with(api: Api, server: Server, date: object) -> None:
+    server.otherwise = as_json(
+        {**RUN, "logical_date": date, "execution_date": None, "start_date": date, "end_date": date}
+    )
+    run = api.run("load", "r+1")
+    assert run is not None
+    assert (run.logical_date, run.start_date, run.end_date) == (None, None, None)
+
+
+def test_tasks_whose_run_is_not_told_are_unknown(api: Api, server: Server) -> None:
+    """As where Airflow names the date of the run instead."""
+    server.otherwise = as_json({"task_instances": [{"dag_id": "load", "task_id": "work"}], "total_entries": 1})
+    assert api.failed_tasks_since(["load"], "2026-01-31T08:00:00+00:00") is None
+    assert api.runs_with_tasks({("load", "r")}, "2026-01-31T08:00:00+00:00") == set()
+
+
+EVENTS: list[dict[str, Any]] = [
+    {"event": f"line {number}", "level": "info", "timestamp": None} for number in range(3000)
+]
+FAILED: list[dict[str, Any]] = [
+    {
+        "event": "Task failed",
+        "error_detail": [{"exc_type": "OSError", "exc_value": "the disk is full", "frames": []}],
+    },
+    {"event": "Post Execute"},
+]
+END = ["Task failed", "OSError: the disk is full", "Post Execute"]
+
+
+class TestLogs:
+    """Of Airflow 3: events, which 3.x sends one on a line, or all in one document."""
+
+    def log_of(self, server: Server, *logs: bytes) -> list[str] | None:
+        """The log of one failed task, with an answer for each form in which it is asked for."""
+        replies = list(logs)
+
+        def answered(request: Request) -> bytes:
+            if "/logs/" in request.target:
+                return replies.pop(0)
+            return as_json({"task_instances": [{"task_id": "work", "try_number": 1}], "total_entries": 1})
+
+        server.otherwise = answered
+        tasks = Api(Http(server.url, NoLogin()), dialect=V2, retry_policy=quick).failed_tasks("load", "r")
+        assert tasks is not None
+        return tasks[0].log
+
+    @staticmethod
+    def lines(events: list[dict[str, Any]], **how: Any) -> bytes:
+        return http(200, "".join(json.dumps(event) + "\n" for event in events), "application/x-ndjson", **how)
+
+    @pytest.mark.parametrize("length", [True, False])
+    def test_end_of_a_log_of_any_size(self, server: Server, monkeypatch: pytest.MonkeyPatch, length: bool) -> None:
+        monkeypatch.setattr(api_http, "_MOST", 1000)
+        log = self.log_of(server, self.lines(EVENTS + FAILED, length=length))
+        assert log is not None
+        assert (len(log), log[-4:]) == (20, ["line 2999", *END])
+        assert server.requests[-1].headers["accept"] == "application/x-ndjson"
+
+    def test_line_that_is_larger_than_what_is_kept(self, server: Server) -> None:
+        log = self.log_of(server, self.lines([{"event": "x" * 2 * 1024 * 1024 + "end"}, *FAILED]))
+        assert log is not None
+        assert (log[1:], len(log[0]), log[0][-5:]) == (END, 300, 'end"}')
+
+    @pytest.mark.parametrize("first", [http(406, "{}"), as_json({"detail": "no"}, 422), as_json({"content": "x"})])
+    def test_server_that_has_one_document_alone(self, server: Server, first: bytes) -> None:
+        assert self.log_of(server, first, as_json({"content": ["a", *FAILED]})) == ["a", *END]
+
+    @pytest.mark.parametrize("status", [403, 404, 500])
+    def test_log_that_is_refused_is_asked_for_once(self, server: Server, status: int) -> None:
+        assert self.log_of(server, as_json({"detail": "no"}, status)) is None

@@ -35,12 +35,26 @@ class TestConnect:
         assert api.logins.username == "ada"
 
     @pytest.mark.parametrize("name", ["username", "password", "token"])
-    @pytest.mark.parametrize("value", ["s3cret\n", "\r\ns3cret", "s3cret\r"])
+    @pytest.mark.parametrize("value", ["s3cret\n", "\r\ns3cret", "s3cret\r", "s3cret\n ", " \ns3cret", "\n"])
     def test_line_break_at_an_end_of_a_login(self, name: str, value: str) -> None:
         login = {"username": None, "password": None} if name == "token" else {}
         with pytest.raises(AirflowError, match=f"^{name} begins or ends with a line break") as caught:
             connect_api({**OPTIONS, **login, name: value})
         assert "s3cret" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["username", "token"])
+    @pytest.mark.parametrize("value", ["s3cret ", " s3cret", "s3cret\t", " "])
+    def test_blank_at_an_end_of_a_login(self, name: str, value: str) -> None:
+        login = {"username": None, "password": None} if name == "token" else {}
+        with pytest.raises(AirflowError, match=f"^{name} begins or ends with a blank") as caught:
+            connect_api({**OPTIONS, **login, name: value})
+        assert "s3cret" not in str(caught.value)
+
+    def test_password_may_end_with_a_blank(self) -> None:
+        for password in ("pw ", " pw", "p w", " "):
+            form = connect_api({**OPTIONS, "password": password}).logins.form
+            assert form is not None
+            assert form.has_blank_at_an_end is (password != "p w")
 
     @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 1e10])
     def test_timeout_that_is_none(self, timeout: float) -> None:

@@ -220,6 +220,7 @@ def test_what_is_not_the_stable_api(observed: Observed, cause: str) -> None:
         ("https://me:pw@sso.example/start?token=pw", "A login proxy"),
         ("/login?next=x", "A login proxy"),
         ("/elsewhere", "Set url to where"),
+        ("https://[::1/x", "Set url to where"),
         ("", "Set url to where"),
     ],
 )
@@ -386,3 +387,70 @@ def test_code(code: str) -> None:
 )
 def test_code_without_an_answer(kind: str, code: str) -> None:
     assert diagnose(seen(trouble=TransportError(kind, "it went wrong"))).code == code
+
+
+FLASK_413 = (
+    "<!doctype html>\n<title>413 Request Entity Too Large</title>\n<h1>Request Entity Too Large</h1>\n"
+    "<p>The data value transmitted exceeds the capacity limit.</p>"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "whose"),
+    [
+        (problem(413, detail="The data value transmitted exceeds the capacity limit."), "Airflow itself"),
+        (Answer(413, {"Content-Type": "text/html", "Server": "nginx"}, FLASK_413.encode()), "Airflow itself"),
+        (page(413, "413 Request Entity Too Large", Server="nginx"), "what stands in front"),
+    ],
+)
+def test_limit_is_that_of_who_gave_the_answer(answer: Answer, whose: str) -> None:
+    found = diagnose(seen(answer, "POST", server=Server("v1", "2.11.2")))
+    assert (found.code, whose in found.cause) == ("request_too_large", True)
+    assert ("allowed_payload_size" in found.remedy) is (whose == "Airflow itself")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answer(404, {"Content-Type": "application/json"}, b'{"detail": "Not Found"}'), "no_password_login"),
+        (Answer(405, {"Content-Type": "application/json"}, b'{"detail": "Method Not Allowed"}'), "no_password_login"),
+        (page(404, "Airflow 404"), "no_password_login"),
+        (page(404, "404 Not Found", Server="nginx"), "rejected_by_gateway"),
+        (page(403), "rejected_by_gateway"),
+        (page(405), "rejected_by_gateway"),
+        (page(200, "Sign in"), "rejected_by_gateway"),
+        (page(500), "server_error"),
+        (page(413), "request_too_large"),
+    ],
+)
+def test_only_airflow_itself_says_that_it_has_no_login(answer: Answer, code: str) -> None:
+    failure = CallFailed("POST", "/auth/token", answer=answer, dialect=V2)
+    assert diagnose(Observed("https://h", "load", "ada", failure, server=Server("v2", "3.3.2"))).code == code
+
+
+@pytest.mark.parametrize(
+    ("value", "detail", "code"),
+    [
+        ("note", "{'note': ['Unknown field.']}", "note_not_supported"),
+        ("import", "DAG with dag_id: 'load' has import errors", "dag_import_error"),
+        ("run_id provided", "The run_id provided 'x' does not match", "run_id_not_allowed"),
+        ("does not allow manual", "DAG 'load' does not allow manual runs", "manual_runs_not_allowed"),
+    ],
+)
+def test_words_of_conf_do_not_change_the_code(value: str, detail: str, code: str) -> None:
+    found = diagnose(seen(problem(400, detail=detail), "POST", private=private_values({"a": value})))
+    assert found.code == code
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code.startswith(("wrong_cred", "rejected_un", "role_too"))])
+def test_blank_at_an_end_of_a_rejected_password_is_spoken_of(code: str) -> None:
+    for blank in (False, True):
+        found = diagnose(CODES[code]._replace(blank_in_password=blank))
+        assert ("password begins or ends with a blank" in found.remedy) is (blank and code != "role_too_low")
+
+
+@pytest.mark.parametrize(("path", "what"), [("/api/v1/dags/~/dagRuns/list", "read"), (RUNS, "trigger")])
+def test_list_that_is_asked_for_by_post_is_read(path: str, what: str) -> None:
+    observed = refused(403, "2.2.5", method="POST", anonymous=401, known=403)
+    failure = CallFailed("POST", path, answer=observed.failure.answer)
+    assert f"does not allow to {what} this DAG" in diagnose(observed._replace(failure=failure)).cause

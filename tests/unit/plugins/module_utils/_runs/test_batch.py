@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from datetime import datetime, timedelta, timezone
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
@@ -19,6 +19,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.trigger import LAST_WORDS
 from unit.plugins.module_utils._runs.test_trigger import OPTIONS, Clock, FakeAirflow, as_answer, problem
 from unit.plugins.scripted_server import Request, Server, as_json
+from unit.plugins.scripted_server import problem as refusal
 
 RUNS = {**OPTIONS, "dag_id": None, "wait": True}
 
@@ -47,8 +48,9 @@ class BusyAirflow(FakeAirflow):
             self._writers -= writes
 
     def listed(self, document: dict[str, Any]) -> Answer:
-        if document.get("state") == ["failed"]:  # of tasks
-            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in self.with_failed_tasks]
+        if "page_limit" not in document:  # of tasks
+            run_ids = self.with_failed_tasks if document.get("state") == ["failed"] else self.runs
+            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in run_ids]
             return as_answer(200, {"task_instances": tasks, "total_entries": len(tasks)})
         if document["page_offset"] == 0:
             active = [run for run in self.runs.values() if run["state"] == "queued"]
@@ -102,7 +104,7 @@ def test_tasks_that_failed_in_a_success_are_found_for_all_at_once(fails: bool) -
     airflow.with_failed_tasks = [str(batch.triggers[7].request.new.run_id)]
     before = asked(airflow, "POST", "taskInstances/list")
     batch.wait()
-    assert asked(airflow, "POST", "taskInstances/list") == before + 1
+    assert asked(airflow, "POST", "taskInstances/list") == before + 2
     assert list(batch.failures) == ([7] if fails else [])
     assert [number for number, trigger in enumerate(batch.triggers) if trigger.failed_tasks] == [7]
 
@@ -358,3 +360,174 @@ def test_wait_timeout_holds_with_a_server_that_hangs(number: int, on_timeout: st
         hanging.over.set()
         server.close()
     assert time.monotonic() - begin < 2 + 1 + LAST_WORDS + 1
+
+
+class Batched(Server):
+    """Airflow 2.11 with some runs of a DAG, each in a state of its own, which the test changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: dict[str, str] = {}
+        self.tasks: dict[str, list[dict[str, Any]]] = {}
+        self.missing: set[str] = set()
+        self.dates: dict[str, str] = {}
+        self.lists_states = True
+        self.otherwise = self.answered
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        date = "2026-01-01T00:00:00+00:00"
+        found = {"dag_id": "load", "dag_run_id": run_id, "state": self.states[run_id], "execution_date": date}
+        return {**found, **self.dates}
+
+    def answered(self, request: Request) -> bytes:
+        words = request.target.partition("?")[0].split("/")[3:]
+        document = json.loads(request.body or b"{}")
+        if words[-1] == "health":
+            healthy = {"status": "healthy"}
+            return as_json({"metadatabase": healthy, "scheduler": healthy, "triggerer": {"status": None}})
+        if words[-1] == "list" and "states" in document and not self.lists_states:
+            return refusal(400, detail="{'states': ['Unknown field.']}")
+        if words == ["dags", "~", "dagRuns", "list"]:
+            wanted = document.get("states", ["success", "failed"])
+            there = [self.run(run_id) for run_id in self.states if run_id not in self.missing]
+            found = [run for run in there if run["state"] in wanted]
+            return as_json({"dag_runs": found, "total_entries": len(found)})
+        if words[-1] == "list":
+            done = [run_id for run_id, state in self.states.items() if state == "success" and run_id in self.tasks]
+            done = [] if "state" in document else done
+            tasks = [{"dag_id": "load", "dag_run_id": run_id, "task_id": "work"} for run_id in done]
+            return as_json({"task_instances": tasks, "total_entries": len(tasks)})
+        if words[-1] == "taskInstances":
+            tasks = self.tasks.get(words[3], [])
+            return as_json({"task_instances": tasks, "total_entries": len(tasks)})
+        if words[-1] == "details":
+            return as_json({"is_paused": False, "max_active_runs": 16})
+        if len(words) == 2:
+            return as_json({"dag_id": "load", "is_paused": False})
+        if request.method == "POST":
+            self.states[document["dag_run_id"]] = "queued"
+            return as_json(self.run(document["dag_run_id"]))
+        if words[3] in self.missing or words[3] not in self.states:
+            return refusal(404, detail=f"DAGRun with DAG ID: 'load' and DagRun ID: '{words[3]}' not found")
+        return as_json(self.run(words[3]))
+
+
+@pytest.fixture
+def batched() -> Iterator[Batched]:
+    server = Batched()
+    yield server
+    server.close()
+
+
+def batch_of(server: Batched, *run_ids: str, **options: Any) -> tuple[Batch, Clock]:
+    clock = Clock()
+    api = Api(Http(server.url, lambda request: request), retry_policy=lambda: RetryPolicy(30, clock, clock.sleep))
+    one = {"conf": None, "logical_date": None, "note": None}
+    runs = [{**one, "dag_id": "load", "run_id": run_id} for run_id in run_ids]
+    return Batch(api, run_requests({**RUNS, **options, "runs": runs}), clock, clock.sleep), clock
+
+
+def diagnosis_of(batch: Batch, number: int) -> dict[str, Any]:
+    failure = batch.failures[number]
+    assert isinstance(failure, AirflowError)
+    found: dict[str, Any] = failure.details["diagnosis"]
+    return found
+
+
+class TestEachRunByItself:
+    def test_each_has_its_own_reason_and_state_when_the_time_is_up(self, batched: Batched) -> None:
+        batch, _clock = batch_of(batched, "a", "b", "c", wait_timeout=30.0)
+        batch.submit()
+        batched.states.update(a="running", b="running")
+        batched.tasks["a"] = [{"task_id": "load", "state": "running", "pool": "default_pool"}]
+        batched.tasks["b"] = [{"task_id": "hold", "state": "deferred", "pool": "default_pool"}]
+        batch.wait()
+        assert [diagnosis_of(batch, number)["code"] for number in range(3)] == [
+            "wait_timeout",
+            "triggerer_not_running",
+            "wait_timeout",
+        ]
+        assert "task 'load' is running" in diagnosis_of(batch, 0)["cause"]
+        assert "it is still queued" in diagnosis_of(batch, 2)["cause"]
+        states = [trigger.result()["dag_run"]["state"] for trigger in batch.triggers]
+        assert states == ["running", "running", "queued"]
+        assert [len(trigger.unfinished_tasks) for trigger in batch.triggers] == [1, 1, 0]
+
+    def test_what_they_have_in_common_is_asked_for_once(self, batched: Batched) -> None:
+        batch, _clock = batch_of(batched, *(f"r{number}" for number in range(20)), wait_timeout=2.0)
+        batch.submit()
+        batched.requests.clear()
+        batch.wait()
+        asked = [request.target for request in batched.requests]
+        assert asked.count("/api/v1/health") == asked.count("/api/v1/dags/load") == 1
+        assert len([target for target in asked if "/taskInstances" in target]) == 20
+
+    def test_each_has_the_last_state_seen_when_the_server_is_gone(self, batched: Batched) -> None:
+        batch, _clock = batch_of(batched, "a", "b", wait_timeout=30.0)
+        batch.submit()
+        batched.states["a"] = "running"
+        count = [0]
+
+        def dies(request: Request) -> bytes:
+            count[0] += 1
+            return batched.answered(request) if count[0] < 12 else b""
+
+        batched.otherwise = dies
+        batch.wait()
+        assert [trigger.run.state for trigger in batch.triggers if trigger.run] == ["running", "queued"]
+        for number, state in enumerate(["running", "queued"]):
+            assert diagnosis_of(batch, number)["code"] == "run_state_unknown"
+            assert f"last state seen is '{state}'" in diagnosis_of(batch, number)["evidence"]
+
+    @pytest.mark.parametrize("lists_states", [True, False])
+    def test_a_deleted_run_fails_soon_and_alone(self, batched: Batched, lists_states: bool) -> None:
+        batched.lists_states = lists_states
+        batch, clock = batch_of(batched, "a", "b", wait_timeout=3600.0)
+        batch.submit()
+        batched.missing.add("b")
+        batched.tasks["a"] = [{"task_id": "load", "state": "success"}]
+        seen: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            clock.sleep(seconds)
+            if 1 in batch.failures and not seen:
+                seen.append(clock.now)
+            if clock.now > 120:
+                batched.states["a"] = "success"
+
+        batch._sleep = sleep
+        batch.wait()
+        assert list(batch.failures) == [1]
+        failure = batch.failures[1]
+        assert isinstance(failure, CallFailed)
+        assert failure.path.endswith("/dagRuns/b")
+        assert seen[0] < (10 if lists_states else 20)
+
+    def test_all_deleted_runs_end_the_wait(self, batched: Batched) -> None:
+        batch, clock = batch_of(batched, *(f"r{number}" for number in range(30)), wait_timeout=3600.0)
+        batch.submit()
+        batched.missing.update(batched.states)
+        batch.wait()
+        assert len(batch.failures) == 30
+        assert clock.now < 60
+
+    def test_a_success_without_tasks_is_none_however_long_it_took(self, batched: Batched) -> None:
+        batch, _clock = batch_of(batched, "a", "b", "c")
+        batch.submit()
+        batched.states.update(a="success", b="success", c="success")
+        batched.tasks.update(a=[{"task_id": "load", "state": "success"}], c=[{"task_id": "load", "state": "success"}])
+        batched.dates = {"start_date": "2026-01-31T08:00:00+00:00", "end_date": "2026-01-31T09:00:00+00:00"}
+        batched.requests.clear()
+        batch.wait()
+        assert list(batch.failures) == [1]
+        assert diagnosis_of(batch, 1)["code"] == "no_task_ran"
+        alone = [request.target for request in batched.requests if request.target.endswith("taskInstances?limit=1")]
+        assert alone == ["/api/v1/dags/load/dagRuns/b/taskInstances?limit=1"]
+
+    def test_run_that_was_just_deleted_when_the_time_is_up_has_no_known_state(self, batched: Batched) -> None:
+        batch, _clock = batch_of(batched, "a", "b", wait_timeout=1.0)
+        batch.submit()
+        batched.missing.add("b")
+        batch.wait()
+        assert [diagnosis_of(batch, number)["code"] for number in range(2)] == ["wait_timeout", "run_state_unknown"]
+        assert "/dagRuns/b: 404" in diagnosis_of(batch, 1)["evidence"]

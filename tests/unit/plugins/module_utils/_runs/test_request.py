@@ -9,7 +9,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._runs.request imp
 from unit.plugins.module_utils._runs.test_trigger import OPTIONS
 
 
-@pytest.mark.parametrize("run_id", ["a b", "a/b", "ä", "x" * 251, ".", "..", "a\n", "?"])
+@pytest.mark.parametrize("run_id", ["a b", "a/b", "ä", "x" * 251, ".", "..", "~", "a\n", "?"])
 def test_run_id(run_id: str) -> None:
     with pytest.raises(AirflowError, match="run_id"):
         run_request({**OPTIONS, "run_id": run_id})
@@ -20,7 +20,7 @@ def test_valid_run_id(run_id: str) -> None:
     assert run_request({**OPTIONS, "run_id": run_id}).new.run_id == run_id
 
 
-@pytest.mark.parametrize("dag_id", ["", "a/b", "..", "a b", "a?b", "x" * 251])
+@pytest.mark.parametrize("dag_id", ["", "a/b", ".", "..", "~", "a b", "a?b", "x" * 251])
 def test_dag_id(dag_id: str) -> None:
     with pytest.raises(AirflowError, match="dag_id"):
         run_request({**OPTIONS, "dag_id": dag_id})

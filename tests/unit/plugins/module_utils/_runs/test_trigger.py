@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import Any, Generator, Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -73,6 +75,8 @@ class FakeAirflow(Http):
         self.scheduler = "healthy"
         self.has_failed_tasks = self.is_empty = False  # of runs that are a success
         self.running: list[dict[str, Any]] = []  # task instances of any DAG
+        self.reads_every_dag = True
+        self.dates: dict[str, str] = {}  # of a run that was asked for by itself
         self.release = (2, 11)
         self.runs: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, str]] = []
@@ -109,6 +113,8 @@ class FakeAirflow(Http):
         }
         if "/".join(words) in pages:
             return as_answer(200, pages["/".join(words)])
+        if len(words) == 2 and words[1].endswith("no_such_dag"):
+            return problem(404 if self.reads_every_dag else 403)
         if len(words) == 2:
             state: dict[str, Any] = {"is_paused": self.is_paused, "has_import_errors": self.has_import_errors}
             state["allowed_run_types"] = self.allowed_run_types
@@ -128,7 +134,7 @@ class FakeAirflow(Http):
             return problem(404)
         if len(self.states) > 1:
             self.states.pop(0)
-        return as_answer(200, {**run, "state": self.states[0]})
+        return as_answer(200, {**run, **self.dates, "state": self.states[0]})
 
     def listed(self, document: dict[str, Any]) -> Answer:
         if "states" in document and self.release < (2, 3):
@@ -318,9 +324,12 @@ class TestOnce:
             trigger.submit(check_mode)
         assert caught.value.details["diagnosis"]["code"] == "manual_runs_not_allowed"
 
-    def test_success_without_a_task_is_none(self) -> None:
+    @pytest.mark.parametrize("minutes", [0, 1, 59])
+    def test_success_without_a_task_is_none(self, minutes: int) -> None:
+        """However long a busy scheduler takes for it."""
         airflow = FakeAirflow()
         airflow.states, airflow.is_empty = ["success"], True
+        airflow.dates = {"start_date": "2026-01-31T08:00:00+00:00", "end_date": f"2026-01-31T08:{minutes:02}:01+00:00"}
         error = failure_of(trigger_on(airflow, wait=True), wait=True)
         assert error.details["diagnosis"]["code"] == "no_task_ran"
 
@@ -355,6 +364,14 @@ class TestOnce:
         error = failure_of(trigger_on(airflow, wait=True, wait_timeout=300.0), wait=True)
         assert error.details["timed_out"] is True
         assert error.details["diagnosis"]["code"] == "scheduler_busy"
+
+    def test_scheduler_is_not_called_dead_by_who_does_not_see_all_tasks(self) -> None:
+        """The task that keeps it busy may be one of a DAG that this user may not read."""
+        airflow = FakeAirflow()
+        airflow.scheduler, airflow.reads_every_dag = "unhealthy", False
+        error = failure_of(trigger_on(airflow, wait=True, wait_timeout=300.0), wait=True)
+        assert error.details["timed_out"] is True
+        assert error.details["diagnosis"]["code"] == "scheduler_not_running_or_busy"
 
     def test_shortest_wait_looks_once(self) -> None:
         airflow = FakeAirflow()
@@ -548,6 +565,16 @@ class TestCheckMode:
         trigger = trigger_on(airflow, run_id="mine")
         assert trigger.submit(check_mode=True).run_id == "mine"
         assert not trigger.changed
+
+    @pytest.mark.parametrize("named", [None, "mine"])
+    def test_logical_date_that_another_run_has(self, named: str | None) -> None:
+        airflow = FakeAirflow()
+        airflow.add("other", date="2026-01-31T08:00:00+00:00")
+        trigger = trigger_on(airflow, run_id=named, logical_date="2026-01-31T08:00:00Z")
+        with pytest.raises(AirflowError, match="run 'other'") as caught:
+            trigger.submit(check_mode=True)
+        assert caught.value.details["diagnosis"]["code"] == "logical_date_taken"
+        assert (trigger.changed, list(airflow.runs)) == (False, ["other"])
 
     def test_a_refusal_is_no_change(self) -> None:
         trigger = trigger_on(FakeAirflow(["ok", "403"]))
@@ -769,3 +796,100 @@ class TestWatch:
         assert self.wait_on(airflow).now == 1
         looks = [path for _method, path in airflow.sent if "/taskInstances" not in path]
         assert (airflow.watches, len(looks)) == (1, 1)
+
+
+class TestFuture:
+    """Airflow starts a run not before its logical date, and the clock of the server says when that is."""
+
+    @staticmethod
+    def date(seconds: float) -> str:
+        return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
+
+    @staticmethod
+    def airflow(ahead: float | None) -> FakeAirflow:
+        """An Airflow whose clock is so many seconds ahead of ours, or that does not show it."""
+        airflow = FakeAirflow()
+        send = airflow.send
+
+        def dated(method: str, path: str, **other: Any) -> Answer:
+            answer = send(method, path, **other)
+            if ahead is None:
+                return answer
+            shown = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=ahead), usegmt=True)
+            return Answer(answer.status, {**answer.headers, "Date": shown}, answer.body)
+
+        airflow.send = dated  # type: ignore[method-assign]
+        return airflow
+
+    @pytest.mark.parametrize("check_mode", [True, False])
+    @pytest.mark.parametrize(
+        ("seconds", "ahead", "wait", "fails"),
+        [
+            (7200, None, True, True),
+            (7200, 0, True, True),
+            (7200, 0, False, False),
+            (7200, 7000, True, False),  # our clock is slow
+            (-3600, -7200, True, True),  # our clock is fast
+            (610, 0, True, False),  # within the margin
+            (-86400 * 2, 0, True, False),
+        ],
+    )
+    def test_run_to_be(self, seconds: float, ahead: float | None, wait: bool, fails: bool, check_mode: bool) -> None:
+        airflow = self.airflow(ahead)
+        trigger = trigger_on(airflow, logical_date=self.date(seconds), wait=wait)
+        if not fails:
+            trigger.submit(check_mode)
+            assert trigger.changed
+            return
+        with pytest.raises(AirflowError) as caught:
+            trigger.submit(check_mode)
+        assert caught.value.details["diagnosis"]["code"] == "logical_date_in_future"
+        assert (airflow.posts, caught.value.details["changed"]) == (0, False)
+
+    def test_past_date_costs_no_request(self) -> None:
+        airflow = FakeAirflow()
+        trigger_on(airflow, logical_date=self.date(-86400 * 2), wait=True).submit()
+        assert [path for _method, path in airflow.sent if "health" in path] == []
+
+    @pytest.mark.parametrize("asked", [{"run_id": "theirs"}, {"unless_running": True}])
+    @pytest.mark.parametrize("state", ["queued", "running", "success"])
+    def test_run_that_is_there(self, asked: dict[str, Any], state: str) -> None:
+        airflow = self.airflow(0)
+        airflow.add("theirs", date=self.date(7200))
+        airflow.states = [state]
+        airflow.runs["theirs"]["state"] = state
+        trigger = trigger_on(airflow, wait=True, **asked)
+        if state != "queued":
+            trigger.submit()
+            return
+        error = failure_of(trigger)
+        assert error.details["diagnosis"]["code"] == "logical_date_in_future"
+        assert "Run 'theirs' of DAG 'load'" in str(error)
+        assert airflow.posts == (1 if "unless_running" in asked else 0)  # the list
+        assert trigger_on(airflow, **asked).submit().run_id == "theirs"
+
+    @pytest.mark.parametrize(
+        ("date", "due", "fails", "posts"),
+        [
+            (86400 * 400, 86400 * 400, True, 0),  # no schedule has an interval of that length
+            (7200, 7200, True, 1),  # of a DAG without a schedule
+            (7200, -3600, False, 1),  # due at the end of the interval before
+            (None, 0, False, 1),
+        ],
+    )
+    def test_run_of_airflow_3_is_due_when_it_says(
+        self, date: float | None, due: float, fails: bool, posts: int
+    ) -> None:
+        airflow = FakeAirflow()
+        airflow.dates = {"run_after": self.date(due)}
+        logical_date = None if date is None else self.date(date)
+        trigger = Trigger(
+            Api(airflow, dialect=V2), run_request({**OPTIONS, "logical_date": logical_date, "wait": True})
+        )
+        if fails:
+            error = failure_of(trigger)
+            assert error.details["diagnosis"]["code"] == "logical_date_in_future"
+            assert error.details["changed"] is bool(posts)
+        else:
+            trigger.submit()
+        assert airflow.posts == posts
