@@ -48,6 +48,10 @@ options:
       - V(failed_tasks) clears those that failed and those that did not run because of it, also where the run was set to
         failed by hand. Airflow adds their setups and teardowns (2.7 and later, but not 3.2). What succeeded is not run
         again. Tasks that were skipped are cleared too, and skipped again where the DAG has it so.
+      - A task that skipped itself is not run again. Before Airflow 2.10, and for sensors, it can look like one that
+        waited for its next try when its run was set to failed. Then it is cleared, and a warning names it.
+      - On Airflow 2, a warning names each mapped task that succeeded in part and has instances that did not run, since
+        the API cannot clear these alone.
       - V(all_tasks) clears all.
       - Exactly one of O(rerun) and O(state) is needed.
     type: str

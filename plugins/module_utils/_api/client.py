@@ -13,6 +13,12 @@ from urllib.parse import quote, urlencode
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import ITEMS, CallFailed, clock_of, parts_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import Logins, NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import Caller
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.documents import (
+    as_dag,
+    as_failed_task,
+    as_task_instance,
+    last_line,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
     Http,
@@ -57,7 +63,7 @@ class Api(Caller):
             if failure.status == 500 and not self.dialect.has_run_path:
                 self._listed(self._runs_path(dag_id))  # which tells if there is no such DAG
             raise
-        return _as_dag(dag_id, document)
+        return as_dag(dag_id, document)
 
     def set_paused(self, dag_id: str, is_paused: bool) -> None:
         """Have the scheduler start no more runs of this DAG, or start them."""
@@ -266,13 +272,13 @@ class Api(Caller):
         path = f"{self.dialect.prefix}/importErrors?limit={_PAGE}"
         received = self._call("GET", path, "import_errors")
         errors = received["import_errors"]
-        found = [(str(one.get("filename")), _last_line(str(one.get("stack_trace")))) for one in errors]
+        found = [(str(one.get("filename")), last_line(str(one.get("stack_trace")))) for one in errors]
         return found, int(received.get("total_entries", len(found)))
 
     def inspect_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
         """The DAG and its tags, asked for once."""
         document = self._call("GET", self.dag_path(dag_id), "is_paused")
-        dag = _as_dag(dag_id, document)
+        dag = as_dag(dag_id, document)
         return dag, [str(tag.get("name")) for tag in document.get("tags") or []]
 
     def server_time(self) -> datetime:
@@ -311,13 +317,23 @@ class Api(Caller):
             path = f"{self._run_path(dag_id, run_id)}/taskInstances?limit={_PAGE}&offset={read}"
             received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
             for task in received["task_instances"]:
-                # What was skipped by others has no duration, what skips itself has one.
-                ran = bool(task.get("duration")) if task.get("state") == "skipped" else bool(task.get("start_date"))
-                one = TaskInstance(task["task_id"], task.get("map_index", -1), task.get("state"), ran)
+                one = as_task_instance(task)
                 found[one.task_id, one.map_index] = one
             read += len(received["task_instances"]) or total
             total = int(received.get("total_entries", 0))
         return list(found.values())
+
+    def tries_started(self, dag_id: str, run_id: str, task: TaskInstance) -> list[str] | None:
+        """When each recorded try of the task instance started; None where the API does not tell, as before 2.10."""
+        part = f"/{task.map_index}" if task.map_index >= 0 else ""
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances/{quote(task.task_id, safe='')}{part}/tries"
+        try:
+            tries = self._ask(lambda: path, "task_instances")["task_instances"]
+        except CallFailed as failure:
+            if failure.status in (403, 404):
+                return None
+            raise
+        return [str(one["start_date"]) for one in tries if one.get("start_date")]
 
     def cancelled_backfill(self, run: Run) -> bool:
         """Whether a backfill of the DAG that was cancelled or paused covers the run: its runs are started no more."""
@@ -377,7 +393,7 @@ class Api(Caller):
             received = self._with_retries(lambda: self._call("POST", path, "task_instances", asked))
             tasks = received["task_instances"]
             for task in tasks:
-                found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
+                found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(as_failed_task(task, None))
             read += len(tasks) or total
             total = int(received.get("total_entries", 0))
         return found
@@ -493,7 +509,7 @@ class Api(Caller):
         if with_log and number:
             log_path = f"{path}/{quote(task['task_id'], safe='')}/logs/{number}"
             log = self._end_of_log(log_path + (f"?map_index={map_index}" if map_index >= 0 else ""))
-        return _as_failed_task(task, log)
+        return as_failed_task(task, log)
 
     def _end_of_log(self, path: str) -> list[str] | None:
         """The last lines of a log, or None: it adds to what is known already, and must not stand in its way."""
@@ -512,20 +528,3 @@ def _segment(option: str, text: str) -> str:
             f"{option} is {text!r}. No such id can be named in the API. Nothing was sent. Correct {option}."
         )
     return quote(text, safe="")
-
-
-def _as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
-    stale = document.get("is_stale") is True or document.get("is_active") is False  # the latter up to 2.11
-    allowed = document.get("allowed_run_types")  # from 3.2 on; None for all
-    manual = not isinstance(allowed, list) or "manual" in allowed
-    return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"), stale, manual)
-
-
-def _as_failed_task(task: Mapping[str, Any], log: list[str] | None) -> FailedTask:
-    number, start_date = task.get("try_number"), task.get("start_date")
-    return FailedTask(task["task_id"], task.get("map_index", -1), "failed", number, start_date, log)
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip()[:300] if lines else ""

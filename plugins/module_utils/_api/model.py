@@ -66,12 +66,18 @@ class FailedTask(NamedTuple):
 
 
 class TaskInstance(NamedTuple):
-    """A task instance. ``ran``: its code has run, in this attempt of the run."""
+    """A task instance. ``ran``: its code has run, and decided on its state. None if the list does not show that, of one
+    that was skipped: it may have skipped itself, or may have waited for its next try when its run was ended.
+
+    The rest is known of one that was skipped. ``may_be_sensor``: it may also have waited without having failed.
+    """
 
     task_id: str
     map_index: int
     state: str | None
-    ran: bool
+    ran: bool | None
+    start_date: str | None = None
+    may_be_sensor: bool = False
 
 
 class Selection(NamedTuple):

@@ -25,6 +25,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 
 _ALL = Selection(None, False)
 _FAILED = ("failed", "upstream_failed")
+_ENDED = ("success", "skipped", "removed", *_FAILED)
+# Of a run that has ended: releases before 2.4 leave these as they are where they end one.
+_WAITING = (None, "scheduled", "up_for_retry", "up_for_reschedule")
+_MOST_ASKED = 100  # skipped task instances whose tries are read one by one
+_NAMED = 5
 _BACKFILL = "backfill__"  # as Airflow calls its runs
 
 
@@ -60,6 +65,7 @@ class RunChange:
         self.reason: str | None = None
         self.changed = False
         self.in_doubt = False
+        self.warnings: list[str] = []
 
     def make(self, check_mode: bool = False) -> None:
         """Make it, or in check mode find out what it would be."""
@@ -74,6 +80,8 @@ class RunChange:
         known: dict[str, Any] = {"changed": self.changed, "tasks": self.tasks, "reason": self.reason}
         if self.in_doubt:
             known["in_doubt"] = True
+        if self.warnings:
+            known["warnings"] = list(self.warnings)
         if self.before is not None and self.after is not None:
             known["dag_run"] = self.after._asdict()
             known["diff"] = {"before": _as_text(self.before), "after": _as_text(self.after)}
@@ -117,8 +125,7 @@ class RunChange:
 
     def _unfinished(self) -> set[tuple[str, int]]:
         tasks = self._api.task_instances(self._wanted.dag_id, self._wanted.run_id)
-        ended = ("success", "skipped", "removed", *_FAILED)
-        return {(task.task_id, task.map_index) for task in tasks if task.state not in ended}
+        return {(task.task_id, task.map_index) for task in tasks if task.state not in _ENDED}
 
     def _rerun(self, before: Run, check_mode: bool) -> None:
         wanted = self._wanted
@@ -128,8 +135,7 @@ class RunChange:
         unpause = self._must_unpause(before)
         selections = [_ALL]
         if wanted.rerun == "failed_tasks":
-            tasks = self._api.task_instances(wanted.dag_id, wanted.run_id)
-            selections = select_failed(tasks, before.state, self._api.dialect is V2)
+            selections = self._select_failed(before)
         self.tasks = sorted({task for each in selections for task in self._api.clearable_tasks(before, each)})
         if not self.tasks:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
@@ -156,6 +162,39 @@ class RunChange:
 
             self.after = self._sent(clear, is_done)
         self.tasks = sorted(cleared) or self.tasks
+
+    def _select_failed(self, run: Run) -> list[Selection]:
+        listed = self._api.task_instances(self._wanted.dag_id, self._wanted.run_id)
+        unsure = [task for task in listed if task.ran is None]
+        known = {task: self._with_ran(task) for task in unsure[:_MOST_ASKED]}
+        tasks = [known.get(task, task) for task in listed]
+        takes_parts = self._api.dialect is V2
+        selections = select_failed(tasks, run.state, takes_parts)
+        guessed = [task for task in tasks if task.ran is None]
+        if guessed and selections:
+            self.warnings.append(
+                f"{_names(guessed)} ran and then became skipped. Whether this was by itself, or because the run was "
+                "ended while it waited for its next try, cannot be determined. It is cleared, and skips itself again "
+                "where the DAG has it so."
+            )
+        left = left_out(tasks, selections)
+        if left:
+            self.warnings.append(
+                f"Of the mapped {_names(left)}, instances that did not run are not cleared, because the API of "
+                f"{self._api.dialect.releases} cannot clear them without those that succeeded. Set rerun to all_tasks, "
+                "or clear these instances in the web interface."
+            )
+        return selections
+
+    def _with_ran(self, task: TaskInstance) -> TaskInstance:
+        """The same with ``ran``, where the tries that Airflow has recorded show it."""
+        tries = self._api.tries_started(self._wanted.dag_id, self._wanted.run_id, task)
+        if tries is None or task.start_date not in tries:
+            return task
+        # A try is recorded when it fails, or is cleared, and the task instance has its dates until the next one starts.
+        if tries.count(task.start_date) > 1:
+            return task._replace(ran=False)
+        return task if task.may_be_sensor else task._replace(ran=True)
 
     def _must_unpause(self, run: Run) -> bool:
         """Whether the DAG has to be unpaused. Raises AirflowError where Airflow would start nothing of the run."""
@@ -233,13 +272,14 @@ def wanted_change(options: Mapping[str, Any]) -> Wanted:
 
 
 def select_failed(tasks: Sequence[TaskInstance], state: str | None, takes_parts: bool) -> list[Selection]:
-    """The tasks that failed, and those that did not run because of it: upstream_failed, or skipped by others.
+    """The tasks that failed, and those that did not run because of it: upstream_failed, skipped by others, or waiting.
 
-    Of what is skipped nobody knows why, so Airflow is to decide anew. ``state`` is the run's: a success was not ended
-    early unless a task failed. ``takes_parts``: instances of a mapped task can be named. Where they cannot, those that
-    failed take a request of their own.
+    Why others have skipped a task is not known, so Airflow is to decide again. What may have skipped itself counts as
+    skipped by others: to run it again does less harm than to leave it out without a word. ``state`` is the run's: a
+    success was not ended early unless a task failed. ``takes_parts``: instances of a mapped task can be named. Where
+    they cannot, those that failed take a request of their own.
     """
-    wanted = [task for task in tasks if task.state in _FAILED or (task.state == "skipped" and not task.ran)]
+    wanted = _wanted_instances(tasks)
     if state == "success" and not any(task.state in _FAILED for task in wanted):
         return []
     others = {task.task_id for task in tasks if task not in wanted}
@@ -249,6 +289,26 @@ def select_failed(tasks: Sequence[TaskInstance], state: str | None, takes_parts:
         return [Selection([*whole, *parts], False)] if wanted else []
     selections = [Selection(whole, False)] if whole else []
     return [*selections, Selection(sorted({task_id for task_id, _index in parts}), True)] if parts else selections
+
+
+def left_out(tasks: Sequence[TaskInstance], selections: Sequence[Selection]) -> list[TaskInstance]:
+    """The instances that should be cleared and that no selection takes, since it has only the failed ones of a task."""
+    only_failed = {name for one in selections if one.only_failed for name in one.tasks or ()}
+    return [one for one in _wanted_instances(tasks) if one.task_id in only_failed and one.state not in _FAILED]
+
+
+def _wanted_instances(tasks: Sequence[TaskInstance]) -> list[TaskInstance]:
+    return [
+        task
+        for task in tasks
+        if task.state in (*_FAILED, *_WAITING) or (task.state == "skipped" and task.ran is not True)
+    ]
+
+
+def _names(tasks: Sequence[TaskInstance]) -> str:
+    names = sorted({task.task_id for task in tasks})
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ("task " if len(names) == 1 else "tasks ") + ", ".join(names[:_NAMED]) + more
 
 
 def _why_not(run: Run, wanted: Wanted) -> str | None:

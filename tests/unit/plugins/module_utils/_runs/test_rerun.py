@@ -23,6 +23,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import (
     RunChange,
     Wanted,
+    left_out,
     select_failed,
     wanted_change,
 )
@@ -55,6 +56,7 @@ class FakeAirflow(Http):
         self.is_paused = self.is_stale = False
         self.has_teardown = False
         self.backfills: list[dict[str, Any]] = []
+        self.tries: dict[str, list[str]] = {}  # by task, when each that Airflow has recorded started
         self.fails_again = False
         self.forgets = False
         self.clears = 0
@@ -83,6 +85,12 @@ class FakeAirflow(Http):
             return as_answer(200, {"dag_id": "load", "is_paused": self.is_paused, "is_stale": self.is_stale})
         if "/backfills" in path:
             return as_answer(200, {"backfills": self.backfills, "total_entries": len(self.backfills)})
+        if path.endswith("/tries"):
+            tries = self.tries.get(path.split("/taskInstances/")[1][: -len("/tries")])
+            if tries is None:
+                return as_answer(404, {"title": "Not Found"}, "application/problem+json")
+            listed = [{"start_date": date} for date in tries]
+            return as_answer(200, {"task_instances": listed, "total_entries": len(listed)})
         if "/taskInstances" in path:
             return as_answer(200, {"task_instances": self.tasks, "total_entries": len(self.tasks)})
         if f"/dagRuns/{quote(self.run_id)}" not in path:
@@ -284,6 +292,23 @@ class TestSelection:
         assert select_failed([self.DONE, behind], "failed", False) == [Selection(["report"], False)]
         assert select_failed([self.DONE, behind], "success", False) == []
 
+    def test_what_waits_in_a_run_that_was_ended(self) -> None:
+        """Before 2.4, who sets a run to failed leaves in it what waits."""
+        for state in (None, "scheduled", "up_for_retry", "up_for_reschedule"):
+            waiting = TaskInstance("again", -1, state, True)
+            assert select_failed([self.DONE, waiting], "failed", False) == [Selection(["again"], False)]
+        running = TaskInstance("delete", -1, "running", True)
+        assert select_failed([self.DONE, running], "failed", False) == []
+
+    def test_part_of_a_mapped_task_that_did_not_run(self) -> None:
+        each = [TaskInstance("each", 0, "success", True), TaskInstance("each", 1, "failed", True)]
+        behind = TaskInstance("each", 2, "skipped", False)
+        selections = select_failed([*each, behind], "failed", False)
+        assert selections == [Selection(["each"], True)]
+        assert left_out([*each, behind], selections) == [behind]
+        selections = select_failed([*each, behind], "failed", True)
+        assert left_out([*each, behind], selections) == []
+
     def test_part_of_a_mapped_task(self) -> None:
         each = [TaskInstance("each", index, "failed" if index == 2 else "success", True) for index in range(3)]
         assert select_failed([self.FAILED, *each], "failed", True) == [Selection(["load", ("each", 2)], False)]
@@ -292,6 +317,73 @@ class TestSelection:
             Selection(["each"], True),
         ]
         assert select_failed(each, "failed", False) == [Selection(["each"], True)]
+
+
+class TestSkipped:
+    """A task that ran and is skipped: by itself, or by who ended the run while it waited for its next try."""
+
+    OF_RETRY: Mapping[str, Any] = {
+        "task_id": "fetch",
+        "state": "skipped",
+        "operator": "PythonOperator",
+        "start_date": "2026-01-31T07:00:00+00:00",
+        "duration": 3.0,
+        "try_number": 1,
+        "max_tries": 2,
+    }
+
+    def rerun(self, tries: list[str] | None, dialect: Dialect = V1, **other: Any) -> RunChange:
+        airflow = FakeAirflow()
+        airflow.tasks.append({**self.OF_RETRY, **other})
+        if tries is not None:
+            airflow.tries["fetch"] = tries
+        change = change_on(airflow, dialect, rerun="failed_tasks")
+        change.make()
+        return change
+
+    @pytest.mark.parametrize("dialect", [V1, V2])
+    def test_try_is_recorded_so_it_failed(self, dialect: Dialect) -> None:
+        started = str(self.OF_RETRY["start_date"])
+        change = self.rerun([started, started], dialect)
+        assert change.tasks == ["fetch", "load", "report"]
+        assert change.warnings == []
+
+    @pytest.mark.parametrize("dialect", [V1, V2])
+    def test_try_is_not_recorded_so_it_skipped_itself(self, dialect: Dialect) -> None:
+        change = self.rerun(["2026-01-31T06:00:00+00:00", str(self.OF_RETRY["start_date"])], dialect)
+        assert change.tasks == ["load", "report"]
+        assert change.warnings == []
+
+    def test_airflow_records_no_tries(self) -> None:
+        change = self.rerun(None)
+        assert change.tasks == ["fetch", "load", "report"]
+        (warning,) = change.result()["warnings"]
+        assert "task fetch ran and then became skipped" in warning
+
+    def test_without_retries_it_skipped_itself(self) -> None:
+        change = self.rerun(None, max_tries=0)
+        assert change.tasks == ["load", "report"]
+        assert "warnings" not in change.result()
+
+    def test_sensor_may_have_waited_without_retries(self) -> None:
+        for other in ({"operator": "HttpSensor"}, {"operator": None}):
+            change = self.rerun([str(self.OF_RETRY["start_date"])], max_tries=0, **other)
+            assert change.tasks == ["fetch", "load", "report"]
+            assert len(change.warnings) == 1
+
+    def test_never_started(self) -> None:
+        change = self.rerun(None, duration=0.0)
+        assert change.tasks == ["fetch", "load", "report"]
+        assert change.warnings == []
+
+    def test_mapped_instance_is_asked_for_by_its_index(self) -> None:
+        started = str(self.OF_RETRY["start_date"])
+        airflow = FakeAirflow()
+        airflow.tasks.append({**self.OF_RETRY, "map_index": 3})
+        airflow.tries["fetch/3"] = [started]
+        change = change_on(airflow, rerun="failed_tasks")
+        change.make()
+        assert change.tasks == ["load", "report"]
 
 
 class TestWhatWouldNotStart:
