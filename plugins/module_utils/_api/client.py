@@ -376,6 +376,14 @@ class Api(Caller):
         path = self._run_path(dag_id, run_id) + "/taskInstances?limit=1"
         return bool(self._ask(lambda: path, "task_instances")["task_instances"])
 
+    def any_task_ran(self, dag_id: str, run_id: str) -> bool:
+        """Whether a task of the run, which has ended, has succeeded, or has run to another end."""
+        path = self._run_path(dag_id, run_id) + "/taskInstances?state=success&limit=1"
+        if self._ask(lambda: path, "task_instances")["task_instances"]:
+            return True
+        never = (None, "removed", "upstream_failed")
+        return any(task.ran is not False and task.state not in never for task in self.task_instances(dag_id, run_id))
+
     def failed_tasks_since(self, dag_ids: Sequence[str], since: str) -> dict[tuple[str, str], list[FailedTask]] | None:
         """The tasks of these DAGs that failed at ``since`` or later, by DAG and run, without logs.
 

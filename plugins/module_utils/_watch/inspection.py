@@ -96,6 +96,7 @@ def _listed(api: Api, asked: Question, seen: Inspection) -> Inspection:
         if asked.failures:
             of_them = asked._replace(dag_ids=sorted({dag_id for dag_id, _run in asked.failures}))
             succeeded, more_succeeded = _ended(api, of_them, ["success"], asked.since_success or since)
+            seen = seen._replace(without_tasks=_without_tasks(api, asked, succeeded))
         active = _active(api, asked)
     except CallFailed as failure:
         if failure.status != 400:  # before 2.3 it does not list by state
@@ -141,6 +142,22 @@ def _ended(api: Api, asked: Question, states: Sequence[str], since: datetime | N
         if len(found) >= MOST_ENDED and last != begin:  # else the next look would stop at the same place
             return list(found.values()), last
         begin, offset = (last, 0) if last != begin else (begin, offset + len(runs))
+
+
+def _without_tasks(api: Api, asked: Question, succeeded: Sequence[Run]) -> list[tuple[str, str | None]]:
+    """Those of the failures that are a success now, and of which no task ran: DAG and run."""
+    failures = set(asked.failures)
+    found: list[tuple[str, str | None]] = []
+    for run in succeeded:
+        if run.run_id is None or (run.dag_id, run.run_id) not in failures:
+            continue
+        try:
+            if not api.any_task_ran(run.dag_id, run.run_id):
+                found.append((run.dag_id, run.run_id))
+        except CallFailed as failure:
+            if failure.status not in (403, 404):  # the role may not see tasks, or the run has been deleted meanwhile
+                raise
+    return found
 
 
 def _active(api: Api, asked: Question) -> Listed:

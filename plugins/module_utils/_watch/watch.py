@@ -66,6 +66,7 @@ class Inspection(NamedTuple):
     newest: str | None = None  # in the first look, when the run that ended last has ended
     failed: Sequence[Run] | None = None
     succeeded: Sequence[Run] = ()  # of the DAGs with a failure
+    without_tasks: Sequence[tuple[str, str | None]] = ()  # DAG and run of those of which no task ran
     more_failed: str | None = None  # the end from which on there are more, None if these are all
     more_succeeded: str | None = None
     active: Listed | None = None  # runs
@@ -218,6 +219,8 @@ class Watch:
             name = f"{run.dag_id} {run.run_id}"
             self._is_so(events, seen, "run_failed", 0.0, name, since=run.end_date, **_of(run))
         for run in seen.succeeded:
+            if (run.dag_id, run.run_id) in seen.without_tasks:
+                continue  # all was skipped, for instance after the run was ended by hand: what failed is not done
             self._is_over(events, seen, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
         self.state.update(more_failed=seen.more_failed, more_succeeded=seen.more_succeeded)
         if seen.more_failed is None:

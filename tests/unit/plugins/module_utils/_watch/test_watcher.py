@@ -137,6 +137,7 @@ class Stub(Http):
         self.lag = 0.0  # between the end of a run and when it can be seen
         self.sent: collections.Counter[str] = collections.Counter()
         self.logins: list[float] = []
+        self.tasks: list[dict[str, Any]] = [{"task_id": "t", "state": "success"}]  # of each run
 
     @property
     def now(self) -> float:
@@ -176,6 +177,10 @@ class Stub(Http):
             errors = [span for span in self.day.import_errors if span.covers(self.now)]
             found = [{"filename": span.name, "stack_trace": "Traceback\nValueError: no\n"} for span in errors]
             return as_answer(200, {"import_errors": found, "total_entries": len(found)})
+        if "/taskInstances?" in path:
+            self.sent["tasks"] += 1
+            found = [one for one in self.tasks if "state=success" not in path or one["state"] == "success"]
+            return as_answer(200, {"task_instances": found, "total_entries": len(found)})
         if path == "/api/v1/dags/~/dagRuns/list":
             return self.listed(dict(document or {}))
         assert method == "GET", path
@@ -540,6 +545,42 @@ class TestFailures:
             "dag_tags": ["rerun"],
             "dag_paused": False,
         }
+
+    @pytest.mark.parametrize(
+        ("tasks", "is_over"),
+        [
+            ([{"task_id": "t", "state": "success"}], True),
+            ([{"task_id": "t", "state": "skipped", "start_date": iso(1), "duration": 3.0, "max_tries": 0}], True),
+            ([{"task_id": "t", "state": "skipped", "duration": 0.0}, {"task_id": "u", "state": "removed"}], False),
+            ([], False),
+        ],
+    )
+    def test_success_without_a_task_that_ran_is_no_recovery(
+        self, tmp_path: Path, tasks: list[dict[str, Any]], is_over: bool
+    ) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed"), Attempt("load", "r", 300, 310, 400, "success")]
+        site = Site(tmp_path, day)
+        site.stub.tasks = tasks
+        told = [event["recovered"] for event in site.until(900)]
+        assert told == ([False, True] if is_over else [False])
+
+    def test_tasks_that_the_role_may_not_see_keep_nothing_back(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed"), Attempt("load", "r", 300, 310, 400, "success")]
+        site = Site(tmp_path, day)
+        send = site.stub.send
+
+        def forbidden(method: str, path: str, **other: Any) -> Answer:
+            return (
+                as_answer(403, {"title": "Forbidden"}, "problem+json")
+                if "/task" in path
+                else send(method, path, **other)
+            )
+
+        site.stub.with_login = lambda *_login: site.stub  # type: ignore[method-assign]
+        site.stub.send = forbidden  # type: ignore[method-assign]
+        assert [event["recovered"] for event in site.until(900)] == [False, True]
 
     def test_what_failed_before_the_first_look_is_past(self, tmp_path: Path) -> None:
         day = quiet_day()
