@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role remediate decides: its variables, evaluated. How it acts: tests/integration/roles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from unit.roles.role_vars import task_of, tasks_of, value_of
+
+ROLE = "remediate"
+HEALTHY: Mapping[str, Any] = {"health": {"metadatabase": "healthy", "scheduler": "healthy"}, "running_task": None}
+UNHEALTHY: Mapping[str, Any] = {"health": {"metadatabase": "healthy", "scheduler": "unhealthy"}, "running_task": ""}
+NOT_ASKED: Mapping[str, Any] = {"changed": False, "skipped": True}
+
+
+def unit(state: str, enabled: str = "enabled") -> dict[str, Any]:
+    status = {"LoadState": "loaded", "Id": "airflow-scheduler", "ActiveState": state, "UnitFileState": enabled}
+    return {"results": [{"status": status}]}
+
+
+class TestSchedulerOnOneHost:
+    """Whether a host's scheduler is restarted, by what Airflow reports at that time."""
+
+    def why_not(self, state: str, seen: Mapping[str, Any], first: Mapping[str, Any] = NOT_ASKED) -> str:
+        task = task_of(ROLE, "restart_host", "Decide, and act on it")
+        known = {
+            "remediate_component": "scheduler",
+            "remediate_inspected": unit(state),
+            "remediate_asked": NOT_ASKED,
+            "remediate_server": NOT_ASKED,
+            "remediate_seen": seen,
+            "remediate_seen_first": first,
+        }
+        return str(value_of(ROLE, "{{ remediate_none }}", task["vars"], known)).strip()
+
+    def test_each_host_is_decided_by_what_is_reported_then(self) -> None:
+        modules = [
+            next((key for key in task if key.startswith("fleetops.")), "") for task in tasks_of(ROLE, "restart_host")
+        ]
+        assert "fleetops.airflow.airflow_api_info" in modules
+
+    def test_one_that_runs_is_left_alone_after_another_was_restarted(self) -> None:
+        assert self.why_not("active", UNHEALTHY, UNHEALTHY) == ""
+        assert "healthy again" in self.why_not("active", HEALTHY, UNHEALTHY)
+
+    def test_one_that_is_down_is_restarted_after_another_was(self) -> None:
+        assert self.why_not("failed", HEALTHY, UNHEALTHY) == ""
+
+    @pytest.mark.parametrize("first", [NOT_ASKED, HEALTHY])
+    def test_nothing_is_restarted_where_airflow_is_healthy_at_once(self, first: Mapping[str, Any]) -> None:
+        for state in ("active", "failed"):
+            assert "healthy again" in self.why_not(state, HEALTHY, first)
