@@ -29,6 +29,9 @@ _SOON = 5.0
 # The seconds until a login that was refused is tried again where something has happened since that may have mended it.
 _FIRST_PAUSE = 15.0
 _LONGEST_PAUSE = 900.0
+# A scheduler that is busy at one moment is no broken one.
+_LOOKS = 2
+_OWN = ("lasted", "looks", "begin", "told", "error")  # what is known of a problem and is not in its event
 
 
 class Limits(NamedTuple):
@@ -190,10 +193,14 @@ class Watch:
             self._is_over(events, seen, "dag_not_found", dag_id)
 
     def _take_health(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.health is None:  # what it was meanwhile is not known, so the time begins again
+            for key, one in list(self._open.items()):
+                if one["type"] == "component_unhealthy" and not one["told"]:
+                    del self._open[key]
         for component, status in (seen.health or {}).items():
             if status == "unhealthy":
                 limit = self._limits.unhealthy
-                self._is_so(events, seen, "component_unhealthy", limit, component, component=component)
+                self._is_so(events, seen, "component_unhealthy", limit, component, component=component, looks=_LOOKS)
             else:
                 self._is_over(events, seen, "component_unhealthy", component)
 
@@ -297,14 +304,17 @@ class Watch:
         name: str = "",
         **details: Any,
     ) -> None:
-        """Something is so; it is told as soon as it has been so for ``limit`` seconds."""
+        """Something is so; it is told as soon as it has been so for ``limit`` seconds, and for ``looks`` looks."""
         key = f"{kind} {name}".strip()
-        lasted = details.pop("lasted", 0.0)
+        lasted, looks = details.pop("lasted", 0.0), details.pop("looks", 1)
         if key not in self._open:
             begin = details.get("since") or _iso(seen.at - lasted)
             self._open[key] = {"type": kind, "begin": begin, "lasted": lasted, "told": False}
         one = self._open[key]
-        if one["told"] or one["lasted"] < limit:
+        if one["told"]:
+            return
+        one["looks"] = one.get("looks", 0) + 1
+        if one["lasted"] < limit or one["looks"] < looks:
             return
         one.update(_plain(details), told=True)
         events.append(self._event(seen, key, one, False))
@@ -319,7 +329,7 @@ class Watch:
             events.append(self._event(seen, key, {**one, **_plain(details)}, True))
 
     def _event(self, seen: Inspection, key: str, one: Mapping[str, Any], recovered: bool) -> dict[str, Any]:
-        details = {name: value for name, value in one.items() if name not in ("lasted", "begin", "told", "error")}
+        details = {name: value for name, value in one.items() if name not in _OWN}
         if not recovered and "error" in one:
             details["error"] = one["error"]
         details.pop("since", None)

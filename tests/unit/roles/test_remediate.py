@@ -24,6 +24,9 @@ class TestSchedulerOnOneHost:
     """Whether a host's scheduler is restarted, by what Airflow reports at that time."""
 
     def why_not(self, state: str, seen: Mapping[str, Any], first: Mapping[str, Any] = NOT_ASKED) -> str:
+        return str(self.value("{{ remediate_none }}", state, seen, first)).strip()
+
+    def value(self, text: str, state: str, seen: Mapping[str, Any], first: Mapping[str, Any] = NOT_ASKED) -> Any:
         task = task_of(ROLE, "restart_host", "Decide, and act on it")
         known = {
             "remediate_component": "scheduler",
@@ -33,7 +36,7 @@ class TestSchedulerOnOneHost:
             "remediate_seen": seen,
             "remediate_seen_first": first,
         }
-        return str(value_of(ROLE, "{{ remediate_none }}", task["vars"], known)).strip()
+        return value_of(ROLE, text, task["vars"], known)
 
     def test_each_host_is_decided_by_what_is_reported_then(self) -> None:
         modules = [
@@ -52,3 +55,23 @@ class TestSchedulerOnOneHost:
     def test_nothing_is_restarted_where_airflow_is_healthy_at_once(self, first: Mapping[str, Any]) -> None:
         for state in ("active", "failed"):
             assert "healthy again" in self.why_not(state, HEALTHY, first)
+
+    def test_one_that_runs_is_looked_at_for_a_while(self) -> None:
+        decision = task_of(ROLE, "restart_host", "Decide, and act on it")["ansible.builtin.include_tasks"]
+        for state, seen, file in (
+            ("active", UNHEALTHY, "restart_confirm.yml"),
+            ("failed", UNHEALTHY, "restart_unit.yml"),
+            ("active", HEALTHY, "note.yml"),
+        ):
+            assert self.value(decision, state, seen) == file
+
+    def test_looks_end_with_the_first_that_shows_another_reason(self) -> None:
+        looks = next(iter(tasks_of(ROLE, "restart_confirm")))
+        until = "{{ " + looks["until"] + " }}"
+        assert looks["retries"] >= 1
+        assert self.value(until, "active", UNHEALTHY) is False
+        for seen in ({**UNHEALTHY, "running_task": "load.sleep"}, {**UNHEALTHY, "running_task": None}, HEALTHY, {}):
+            assert self.value(until, "active", seen) is True
+        decision = list(tasks_of(ROLE, "restart_confirm"))[-1]["ansible.builtin.include_tasks"]
+        assert self.value(decision, "active", UNHEALTHY) == "restart_unit.yml"
+        assert self.value(decision, "active", {**UNHEALTHY, "running_task": "load.sleep"}) == "note.yml"

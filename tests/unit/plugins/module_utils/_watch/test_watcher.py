@@ -349,6 +349,21 @@ def test_health_that_was_seen_is_told_though_the_next_call_fails(tmp_path: Path)
     assert [(event["type"], event.get("component")) for event in events] == [("component_unhealthy", "metadatabase")]
 
 
+class TestUnhealthy:
+    def test_time_in_which_health_was_not_seen_does_not_count(self, tmp_path: Path) -> None:
+        day = quiet_day(outages=[Span("", 10, 290)], unhealthy=[Span("scheduler", 0, 310)])
+        assert [event["type"] for event in Site(tmp_path, day).until(600)] == ["api_unreachable"] * 2
+
+    def test_one_look_is_not_enough_whatever_the_time(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, quiet_day(unhealthy=[Span("scheduler", 0, 600)]), LIMITS._replace(unhealthy=0))
+        assert site.step() == []
+        assert site.watcher.is_waiting
+        site.clock[0] += site.watcher.pause
+        (event,) = site.step()
+        assert (event["type"], event["component"]) == ("component_unhealthy", "scheduler")
+        assert "looks" not in event
+
+
 def test_answer_that_no_release_gives(tmp_path: Path) -> None:
     site = Site(tmp_path, quiet_day())
     send = site.stub.send
