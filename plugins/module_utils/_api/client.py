@@ -16,8 +16,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.documents import (
     as_dag,
     as_failed_task,
+    as_import_failure,
     as_task_instance,
-    last_line,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
@@ -28,6 +28,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
     FailedTask,
+    ImportFailure,
     NewRun,
     Run,
     Selection,
@@ -267,12 +268,14 @@ class Api(Caller):
             raise CallFailed("GET", path, answer=answer, dialect=self.dialect)
         return parts_of(document), clock_of(answer)
 
-    def inspect_import_errors(self) -> tuple[list[tuple[str, str]], int]:
-        """The files that Airflow cannot import, each with the last line of the error, and how many there are."""
-        path = f"{self.dialect.prefix}/importErrors?limit={_PAGE}"
+    def inspect_import_errors(self, offset: int = 0) -> tuple[list[ImportFailure], int]:
+        """A page of the files that Airflow cannot import, and how many rows there are; asked for once.
+
+        Airflow 3 counts a row for each DAG of a file, in ``offset`` too, and lists the file once.
+        """
+        path = f"{self.dialect.prefix}/importErrors?limit={_PAGE}" + (f"&offset={offset}" if offset else "")
         received = self._call("GET", path, "import_errors")
-        errors = received["import_errors"]
-        found = [(str(one.get("filename")), last_line(str(one.get("stack_trace")))) for one in errors]
+        found = [as_import_failure(one) for one in received["import_errors"]]
         return found, int(received.get("total_entries", len(found)))
 
     def inspect_tags(self, dag_id: str) -> tuple[Dag, list[str]]:

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag, FailedTask, TaskInstance
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
+    Dag,
+    FailedTask,
+    ImportFailure,
+    TaskInstance,
+)
 
 
 def as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
@@ -41,7 +46,13 @@ def as_failed_task(document: Mapping[str, Any], log: Sequence[str] | None) -> Fa
     return FailedTask(document["task_id"], document.get("map_index", -1), "failed", number, start_date, lines)
 
 
-def last_line(text: str) -> str:
-    """The last line of an error, cut to what a message can hold."""
+def as_import_failure(document: Mapping[str, Any]) -> ImportFailure:
+    """A file that cannot be imported, from a list of them."""
+    bundle = document.get("bundle_name")
+    error = _last_line(str(document.get("stack_trace")))
+    return ImportFailure(str(document.get("filename")), error, None if bundle is None else str(bundle))
+
+
+def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1].strip()[:300] if lines else ""

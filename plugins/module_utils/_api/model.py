@@ -89,6 +89,16 @@ class Selection(NamedTuple):
     only_failed: bool
 
 
+class ImportFailure(NamedTuple):
+    """A file that Airflow cannot import, with the last line of the error. ``bundle``: that of the file, on Airflow 3,
+    where two bundles may have files of one name.
+    """
+
+    file: str
+    error: str
+    bundle: str | None = None
+
+
 class UnfinishedTask(NamedTuple):
     """A task instance that has not ended. ``state`` is None before the scheduler has looked at it."""
 

@@ -15,9 +15,9 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS, V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy, TransportError
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure, Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import (
@@ -29,6 +29,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch impo
 
 _PAGE = 100
 _MOST_ACTIVE = 1000
+_MOST_ERRORS = 2000
 _MOST_INSPECTED = 20
 _ANY_DAG = "~"  # Airflow's own sign for it
 
@@ -185,13 +186,23 @@ def _filters(asked: Question, **filters: Any) -> Mapping[str, Any]:
 
 
 def _import_errors(api: Api) -> Listed | None:
-    try:
-        found, total = api.inspect_import_errors()
-    except CallFailed as failure:
-        if failure.status == 403 and not failure.foreign:
-            return None  # the role may not see them
-        raise
-    return Listed(found, complete=total <= len(found))
+    """What cannot be imported, each file once. That is all of it if each page has counted as many rows."""
+    found: dict[ImportFailure, None] = {}
+    offset, totals = 0, set()
+    while True:
+        try:
+            page, total = api.inspect_import_errors(offset)
+        except CallFailed as failure:
+            if failure.status == 403 and not failure.foreign:
+                return None  # the role may not see them
+            raise
+        found.update(dict.fromkeys(page))
+        totals.add(total)
+        is_cut = not page and offset < total
+        # Of Airflow 3 it is not known how many rows a page has: it lists a file of several DAGs once.
+        offset += _PAGE if api.dialect is V2 else len(page)
+        if is_cut or offset >= min(total, _MOST_ERRORS):
+            return Listed(list(found), complete=not is_cut and offset >= total and len(totals) == 1)
 
 
 def _is_refusal(failure: CallFailed) -> bool:

@@ -73,7 +73,7 @@ class Inspection(NamedTuple):
     more_failed: str | None = None  # the end from which on there are more, None if these are all
     more_succeeded: str | None = None
     active: Listed | None = None  # runs
-    import_errors: Listed | None = None  # pairs of a file and the error
+    import_errors: Listed | None = None  # ImportFailures
     missing_dags: Sequence[str] | None = None  # of those that are named
 
 
@@ -287,9 +287,10 @@ class Watch:
         if seen.import_errors is None:
             return
         still = set()
-        for file, error in seen.import_errors.found:
-            still.add(f"import_error {file}")
-            self._is_so(events, seen, "import_error", 0.0, file, file=file, error=error)
+        for file, error, bundle in seen.import_errors.found:
+            name = file if bundle is None else f"{bundle} {file}"
+            still.add(f"import_error {name}")
+            self._is_so(events, seen, "import_error", 0.0, name, file=file, bundle=bundle, error=error)
         if seen.import_errors.complete:
             gone = {key for key, one in self._open.items() if one["type"] == "import_error"} - still
             for key in sorted(gone):

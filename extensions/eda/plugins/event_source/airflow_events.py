@@ -18,9 +18,9 @@ description:
   - Runs and import errors are watched on Airflow 2.3 and later. Of older ones health, login and whether they answer.
   - What is known is kept in O(state_folder), so that nothing is told twice, nor lost, when the rulebook is started anew
     or the API was away.
-  - A look takes five requests, six while a failed run waits to be mended, and one more for each page of 100 runs, for
-    each DAG that something is told of, for each failed run that succeeds, and for each of O(dag_ids) that was not found
-    yet.
+  - A look takes five requests, six while a failed run waits to be mended, and one more for each page of 100 runs or
+    import errors, for each DAG that something is told of, for each failed run that succeeds, and for each of O(dag_ids)
+    that was not found yet.
   - The clocks of this host and of the server may jump. How long something lasts is measured, and not read from a clock.
   - A login that is refused is not tried again for 15 minutes, or until the login is another one. Where the server was
     restarted since, or somebody has made the file C(NAME.wake) in O(state_folder), it is tried earlier, but each time

@@ -22,15 +22,18 @@ from typing import Any, Iterable, Mapping, NamedTuple
 import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, Logins, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import V1, V2, Dialect
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
     Http,
     RetryPolicy,
     TransportError,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import inspection
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor, handled_name
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import _import_errors
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Inspection, Limits, Listed, Watch
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
 BEGIN = datetime(2026, 1, 31, tzinfo=timezone.utc).timestamp()
@@ -176,7 +179,8 @@ class Stub(Http):
         if path.startswith("/api/v1/importErrors"):
             errors = [span for span in self.day.import_errors if span.covers(self.now)]
             found = [{"filename": span.name, "stack_trace": "Traceback\nValueError: no\n"} for span in errors]
-            return as_answer(200, {"import_errors": found, "total_entries": len(found)})
+            offset = int((re.findall(r"offset=(\d+)", path) or ["0"])[0])
+            return as_answer(200, {"import_errors": found[offset : offset + 100], "total_entries": len(found)})
         if "/taskInstances?" in path:
             self.sent["tasks"] += 1
             found = [one for one in self.tasks if "state=success" not in path or one["state"] == "success"]
@@ -406,6 +410,53 @@ def test_each_dag_is_asked_for_once_in_a_look(tmp_path: Path) -> None:
     site.clock[0] = BEGIN + 60
     assert len(site.step()) == 40
     assert site.stub.sent["GET"] - before < 6
+
+
+class TestImportErrors:
+    def test_more_than_a_page(self, tmp_path: Path) -> None:
+        errors = [Span(f"/dags/{number}.py", 60, 400 if number < 240 else 900) for number in range(250)]
+        site = Site(tmp_path, quiet_day(import_errors=errors))
+        told = collections.Counter(event["recovered"] for event in site.until(600))
+        assert told == {False: 250, True: 240}
+
+    def test_list_that_changes_between_two_pages_ends_nothing(self) -> None:
+        """An error that is fixed then moves those behind it to the page that has been read."""
+        pages = [([ImportFailure(f"{number}.py", "no") for number in range(100)], 150), ([], 149)]
+        api = Listing(pages)
+        listed = _import_errors(api)
+        assert listed is not None
+        assert (len(listed.found), listed.complete) == (100, False)
+
+    def test_airflow_3_counts_a_row_for_each_dag_of_a_file(self) -> None:
+        one, other = ImportFailure("many.py", "no", "a"), ImportFailure("last.py", "no", "a")
+        api = Listing([([one], 250), ([one], 250), ([one, other], 250)], V2)
+        listed = _import_errors(api)
+        assert listed is not None
+        assert (listed.found, listed.complete, api.offsets) == ([one, other], True, [0, 100, 200])
+
+    def test_same_name_in_two_bundles(self) -> None:
+        watch = Watch("a", "http://a", LIMITS, {})
+        both = [ImportFailure("load.py", "no", bundle) for bundle in ("sales", "stock")]
+
+        def look(at: float, found: list[ImportFailure]) -> list[tuple[str, str, bool]]:
+            seen = Inspection(at, with_login=True, import_errors=Listed(found))
+            return [(event["bundle"], event["file"], event["recovered"]) for event in watch.take(seen)]
+
+        assert look(0, both) == [("sales", "load.py", False), ("stock", "load.py", False)]
+        assert look(30, both[1:]) == [("sales", "load.py", True)]
+
+
+class Listing(Api):
+    """The pages of one list."""
+
+    def __init__(self, pages: list[tuple[list[ImportFailure], int]], dialect: Dialect = V1) -> None:
+        super().__init__(Http("http://airflow.example", NoLogin()), dialect=dialect)
+        self.pages = pages
+        self.offsets: list[int] = []
+
+    def inspect_import_errors(self, offset: int = 0) -> tuple[list[ImportFailure], int]:
+        self.offsets.append(offset)
+        return self.pages[len(self.offsets) - 1]
 
 
 class TestUntilHandled:
