@@ -172,6 +172,10 @@ dag_run:
       description: Its page in Airflow's web interface.
       type: str
       sample: https://airflow.example.com/dags/load_orders/grid?dag_run_id=scheduled__2026-01-31T08%3A00%3A00
+    run_type:
+      description: V(manual), V(scheduled), V(backfill) and others. V(null) before Airflow 2.2.
+      type: str
+      sample: manual
 tasks:
   description: With O(rerun), the tasks that were cleared, in check mode those that would be.
   returned: success

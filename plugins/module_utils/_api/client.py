@@ -511,6 +511,7 @@ class Api(Caller):
             end_date=document.get("end_date"),
             note=document.get("note"),
             url=page and self.base + page,
+            run_type=document.get("run_type"),
         )
 
     def _failed_task(self, path: str, task: Mapping[str, Any], with_log: bool) -> FailedTask:

@@ -23,7 +23,9 @@ class Dag(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface. ``conf`` is None if not told."""
+    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface. ``conf`` is None if not told, as
+    is ``run_type`` before 2.2, such as "manual", "scheduled" or "backfill".
+    """
 
     dag_id: str
     run_id: str | None
@@ -34,6 +36,7 @@ class Run(NamedTuple):
     end_date: str | None
     note: str | None
     url: str | None
+    run_type: str | None = None
 
     @property
     def finished(self) -> bool:

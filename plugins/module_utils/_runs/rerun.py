@@ -30,7 +30,7 @@ _ENDED = ("success", "skipped", "removed", *_FAILED)
 _WAITING = (None, "scheduled", "up_for_retry", "up_for_reschedule")
 _MOST_ASKED = 100  # skipped task instances whose tries are read one by one
 _NAMED = 5
-_BACKFILL = "backfill__"  # as Airflow calls its runs
+_BACKFILL = "backfill"
 
 
 class Wanted(NamedTuple):
@@ -203,7 +203,7 @@ class RunChange:
         dag = self._api.dag(run.dag_id)
         if dag.is_stale:
             raise self._failed("was not changed", diagnosis.stale_dag(dag.dag_id))
-        if str(run.run_id).startswith(_BACKFILL) and self._is_left_alone(run):
+        if _is_of_backfill(run) and self._is_left_alone(run):
             raise self._failed("was not changed", diagnosis.run_of_backfill(self._api.dialect is V2))
         if dag.is_paused and self._wanted.if_paused == "fail":
             raise self._failed("was not changed", diagnosis.paused_dag_of_run(dag.dag_id))
@@ -309,6 +309,13 @@ def _names(tasks: Sequence[TaskInstance]) -> str:
     names = sorted({task.task_id for task in tasks})
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ("task " if len(names) == 1 else "tasks ") + ", ".join(names[:_NAMED]) + more
+
+
+def _is_of_backfill(run: Run) -> bool:
+    """By its type. Only where the API does not tell it by its id: a run may be given any id."""
+    if run.run_type is not None:
+        return run.run_type == _BACKFILL
+    return str(run.run_id).startswith(_BACKFILL + "__")
 
 
 def _why_not(run: Run, wanted: Wanted) -> str | None:

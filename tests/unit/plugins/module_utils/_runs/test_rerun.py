@@ -62,6 +62,7 @@ class FakeAirflow(Http):
         self.clears = 0
         self.patches = 0
         self.run_id = "mine"
+        self.run_type: str | None = None
         self.sent: list[tuple[str, str, Any]] = []
 
     def send(self, method: str, path: str, *, document: Mapping[str, Any] | None = None, **_other: Any) -> Answer:
@@ -126,6 +127,8 @@ class FakeAirflow(Http):
             "execution_date": ENDED,
             "conf": {},
         }
+        if self.run_type is not None:
+            known["run_type"] = self.run_type
         return {**known, "state": self.state, "end_date": self.end_date}
 
     @property
@@ -427,6 +430,17 @@ class TestWhatWouldNotStart:
         airflow.backfills = [{"is_paused": True, **span}]
         with pytest.raises(AirflowError, match="cancelled or paused"):
             change_on(airflow, V2, rerun="all_tasks", run_id=airflow.run_id).make()
+
+
+    def test_run_of_a_backfill_is_known_by_its_type(self) -> None:
+        airflow = FakeAirflow()
+        airflow.run_type = "backfill"
+        with pytest.raises(AirflowError, match="airflow dags backfill"):
+            change_on(airflow, rerun="all_tasks").make()
+        airflow = FakeAirflow()
+        airflow.run_id, airflow.run_type = "backfill__by_hand", "manual"
+        change_on(airflow, rerun="all_tasks", run_id=airflow.run_id).make()
+        assert airflow.clears == 1
 
 
 class TestState:
