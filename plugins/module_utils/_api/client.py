@@ -18,6 +18,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.documents im
     as_failed_task,
     as_import_failure,
     as_task_instance,
+    is_cancelled,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
@@ -34,7 +35,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     Selection,
     TaskInstance,
     UnfinishedTask,
-    parsed_date,
     same_time,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -314,17 +314,9 @@ class Api(Caller):
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """All task instances of the run."""
-        found: dict[tuple[str, int], TaskInstance] = {}
-        read, total = 0, 1
-        while read < total:
-            path = f"{self._run_path(dag_id, run_id)}/taskInstances?limit={_PAGE}&offset={read}"
-            received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
-            for task in received["task_instances"]:
-                one = as_task_instance(task)
-                found[one.task_id, one.map_index] = one
-            read += len(received["task_instances"]) or total
-            total = int(received.get("total_entries", 0))
-        return list(found.values())
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances?"
+        listed = map(as_task_instance, self._all(path, "task_instances"))
+        return list({(one.task_id, one.map_index): one for one in listed}.values())
 
     def tries_started(self, dag_id: str, run_id: str, task: TaskInstance) -> list[str] | None:
         """When each recorded try of the task instance started; None where the API does not tell, as before 2.10."""
@@ -338,16 +330,12 @@ class Api(Caller):
             raise
         return [str(one["start_date"]) for one in tries if one.get("start_date")]
 
-    def cancelled_backfill(self, run: Run) -> bool:
-        """Whether a backfill of the DAG that was cancelled or paused covers the run: its runs are started no more."""
-        query = urlencode({"dag_id": run.dag_id, "limit": _PAGE})
-        backfills = self._ask(lambda: f"{self.dialect.prefix}/backfills?{query}", "backfills")["backfills"]
-        date = run.logical_date
-        return date is not None and any(
-            backfill.get("is_paused")
-            and parsed_date(str(backfill["from_date"])) <= parsed_date(date) <= parsed_date(str(backfill["to_date"]))
-            for backfill in backfills
-        )
+    def cancelled_backfill(self, run: Run) -> bool | None:
+        """Whether the backfill of the run was cancelled or paused: then its runs are started no more. None if that
+        cannot be determined.
+        """
+        query = urlencode({"dag_id": run.dag_id})
+        return is_cancelled(self._all(f"{self.dialect.prefix}/backfills?{query}", "backfills"), run)
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
         """The run's failed tasks, at most 100, the first few of them with the end of their log.
@@ -476,6 +464,20 @@ class Api(Caller):
             asked["task_ids"] = list(selection.tasks)
         tasks = self._call("POST", path, "task_instances", {**self.dialect.clear_of(run), **asked})["task_instances"]
         return sorted({str(task["task_id"]) for task in tasks})
+
+    def _all(self, path: str, key: str) -> list[dict[str, Any]]:
+        """All items of a list, page by page. ``path`` ends where more parameters may follow."""
+        found: list[dict[str, Any]] = []
+        total = 1
+        while len(found) < total:
+            page = f"{path}&limit={_PAGE}&offset={len(found)}".replace("?&", "?")
+            received = self._page(page, key)
+            found += received[key]
+            total = int(received.get("total_entries", 0)) if received[key] else 0
+        return found
+
+    def _page(self, path: str, key: str) -> dict[str, Any]:
+        return self._ask(lambda: path, key)
 
     def _list(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
         received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)

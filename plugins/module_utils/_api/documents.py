@@ -11,7 +11,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import
     Dag,
     FailedTask,
     ImportFailure,
+    Run,
     TaskInstance,
+    parsed_date,
 )
 
 
@@ -51,6 +53,21 @@ def as_import_failure(document: Mapping[str, Any]) -> ImportFailure:
     bundle = document.get("bundle_name")
     error = _last_line(str(document.get("stack_trace")))
     return ImportFailure(str(document.get("filename")), error, None if bundle is None else str(bundle))
+
+
+def is_cancelled(backfills: Sequence[Mapping[str, Any]], run: Run) -> bool | None:
+    """Whether the backfill of the run was cancelled or paused. Which one it is, Airflow does not tell: any that covers
+    the run's date. None if they differ, or if the run has no date.
+    """
+    if run.logical_date is None:
+        return None
+    date = parsed_date(run.logical_date)
+    states = {
+        bool(one.get("is_paused"))
+        for one in backfills
+        if parsed_date(str(one["from_date"])) <= date <= parsed_date(str(one["to_date"]))
+    }
+    return None if len(states) > 1 else True in states
 
 
 def _last_line(text: str) -> str:

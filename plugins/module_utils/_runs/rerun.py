@@ -217,10 +217,20 @@ class RunChange:
         """Whether the scheduler starts a run of a backfill no more: never on 2.x, on 3.x where it was cancelled."""
         if self._api.dialect is not V2:
             return True
+        why = "several backfills cover its date, and not all of them were"
         try:
-            return self._api.cancelled_backfill(run)
-        except CallFailed:
-            return False  # not to be found out
+            cancelled = self._api.cancelled_backfill(run)
+        except CallFailed as failure:
+            if failure.status not in (403, 404):
+                raise
+            cancelled, why = None, f"the API answers {failure.status} to the request for the backfills of the DAG"
+        if cancelled is None:
+            self.warnings.append(
+                f"Run {run.run_id!r} belongs to a backfill. Whether that was cancelled or paused cannot be determined: "
+                f"{why if run.logical_date else 'the run has no logical date'}. If it was, the run stays queued. Check "
+                "the backfills of the DAG in the web interface."
+            )
+        return bool(cancelled)
 
     def _planned(self, run: Run) -> None:
         self.after = run

@@ -56,6 +56,7 @@ class FakeAirflow(Http):
         self.is_paused = self.is_stale = False
         self.has_teardown = False
         self.backfills: list[dict[str, Any]] = []
+        self.hides_backfills = False
         self.tries: dict[str, list[str]] = {}  # by task, when each that Airflow has recorded started
         self.fails_again = False
         self.forgets = False
@@ -85,7 +86,11 @@ class FakeAirflow(Http):
             self.is_paused = document.get("is_paused", self.is_paused)
             return as_answer(200, {"dag_id": "load", "is_paused": self.is_paused, "is_stale": self.is_stale})
         if "/backfills" in path:
-            return as_answer(200, {"backfills": self.backfills, "total_entries": len(self.backfills)})
+            if self.hides_backfills:
+                return as_answer(403, {"detail": "Forbidden"})
+            offset = int((re.findall(r"offset=(\d+)", path) or ["0"])[0])
+            page = self.backfills[offset : offset + 100]
+            return as_answer(200, {"backfills": page, "total_entries": len(self.backfills)})
         if path.endswith("/tries"):
             tries = self.tries.get(path.split("/taskInstances/")[1][: -len("/tries")])
             if tries is None:
@@ -431,7 +436,6 @@ class TestWhatWouldNotStart:
         with pytest.raises(AirflowError, match="cancelled or paused"):
             change_on(airflow, V2, rerun="all_tasks", run_id=airflow.run_id).make()
 
-
     def test_run_of_a_backfill_is_known_by_its_type(self) -> None:
         airflow = FakeAirflow()
         airflow.run_type = "backfill"
@@ -441,6 +445,37 @@ class TestWhatWouldNotStart:
         airflow.run_id, airflow.run_type = "backfill__by_hand", "manual"
         change_on(airflow, rerun="all_tasks", run_id=airflow.run_id).make()
         assert airflow.clears == 1
+
+
+class TestBackfillsOf3:
+    """Which backfill a run belongs to is not told: any that covers its date."""
+
+    COVERS: Mapping[str, Any] = {"from_date": "2026-01-01T00:00:00Z", "to_date": "2026-02-01T00:00:00Z"}
+    OTHER: Mapping[str, Any] = {"from_date": "2025-01-01T00:00:00Z", "to_date": "2025-02-01T00:00:00Z"}
+
+    def change(self, backfills: list[dict[str, Any]], hidden: bool = False) -> RunChange:
+        airflow = FakeAirflow()
+        airflow.run_type, airflow.backfills, airflow.hides_backfills = "backfill", backfills, hidden
+        return change_on(airflow, V2, rerun="all_tasks")
+
+    def test_beyond_the_first_page(self) -> None:
+        others = [{**self.OTHER, "is_paused": True}] * 130
+        with pytest.raises(AirflowError, match="cancelled or paused"):
+            self.change([*others, {**self.COVERS, "is_paused": True}]).make()
+        change = self.change(others)
+        change.make()
+        assert (change.changed, change.warnings) == (True, [])
+
+    def test_not_known_is_said(self) -> None:
+        both = [{**self.COVERS, "is_paused": paused} for paused in (True, False)]
+        for change, why in (
+            (self.change([], hidden=True), "answers 403"),
+            (self.change(both), "several backfills cover its date"),
+        ):
+            change.make()
+            assert change.changed
+            (warning,) = change.result()["warnings"]
+            assert why in warning
 
 
 class TestState:
