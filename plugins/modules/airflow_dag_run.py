@@ -15,8 +15,8 @@ description:
     the answer, the run is looked at for a minute. If it does not change by then, the task fails and says that it is not
     known.
   - Fails where Airflow would accept the request and never start the run. That is so if the DAG is paused (see
-    O(if_paused)) or has no file any more, and for a run of C(airflow dags backfill) on Airflow 2 or of a cancelled
-    backfill on Airflow 3.
+    O(if_paused)), has no file any more or has one that cannot be imported, and for a run of C(airflow dags backfill) on
+    Airflow 2 or of a cancelled backfill on Airflow 3.
   - For Airflow 2.2 and later. The API of Airflow 1.10 can do neither.
 author:
   - fleetops.airflow contributors (@fleetops)

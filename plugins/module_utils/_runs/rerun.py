@@ -201,7 +201,9 @@ class RunChange:
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
         dag = self._api.dag(run.dag_id)
-        if dag.is_stale:
+        if dag.has_import_errors:  # nothing starts, or what was there before the file was changed
+            raise self._failed("was not changed", diagnosis.import_error(dag.dag_id))
+        if dag.is_stale:  # as one whose file cannot be imported may be too
             raise self._failed("was not changed", diagnosis.stale_dag(dag.dag_id))
         if _is_of_backfill(run) and self._is_left_alone(run):
             raise self._failed("was not changed", diagnosis.run_of_backfill(self._api.dialect is V2))

@@ -53,7 +53,7 @@ class FakeAirflow(Http):
             {"task_id": "load", "state": "failed", "duration": 1.0},
             {"task_id": "report", "state": "upstream_failed"},
         ]
-        self.is_paused = self.is_stale = False
+        self.is_paused = self.is_stale = self.has_import_errors = False
         self.has_teardown = False
         self.backfills: list[dict[str, Any]] = []
         self.hides_backfills = False
@@ -84,7 +84,8 @@ class FakeAirflow(Http):
             return self.clear(document)
         if path.split("?")[0].endswith("/dags/load"):
             self.is_paused = document.get("is_paused", self.is_paused)
-            return as_answer(200, {"dag_id": "load", "is_paused": self.is_paused, "is_stale": self.is_stale})
+            state = {"is_paused": self.is_paused, "is_stale": self.is_stale}
+            return as_answer(200, {"dag_id": "load", **state, "has_import_errors": self.has_import_errors})
         if "/backfills" in path:
             if self.hides_backfills:
                 return as_answer(403, {"detail": "Forbidden"})
@@ -413,6 +414,21 @@ class TestWhatWouldNotStart:
         with pytest.raises(AirflowError) as caught:
             change_on(airflow, rerun="all_tasks").make()
         assert caught.value.details["diagnosis"]["code"] == "dag_stale"
+
+    @pytest.mark.parametrize("is_stale", [True, False])
+    def test_file_that_cannot_be_imported(self, is_stale: bool) -> None:
+        orders: list[dict[str, Any]] = [{"rerun": "all_tasks"}, {"rerun": "failed_tasks"}, {"state": "queued"}]
+        for wanted in orders:
+            airflow = FakeAirflow()
+            airflow.has_import_errors, airflow.is_stale = True, is_stale
+            with pytest.raises(AirflowError, match="cannot be imported") as caught:
+                change_on(airflow, **wanted).make()
+            assert caught.value.details["diagnosis"]["code"] == "dag_import_error"
+            assert (airflow.clears, airflow.patches) == (0, 0)
+        airflow = FakeAirflow()
+        airflow.has_import_errors = True
+        change_on(airflow, state="success").make()
+        assert airflow.state == "success"
 
     def test_nothing_to_clear(self) -> None:
         airflow = FakeAirflow()
