@@ -31,7 +31,7 @@ _FIRST_PAUSE = 15.0
 _LONGEST_PAUSE = 900.0
 # A scheduler that is busy at one moment is no broken one.
 _LOOKS = 2
-_OWN = ("lasted", "looks", "begin", "told", "error")  # what is known of a problem and is not in its event
+_OWN = ("lasted", "looks", "started", "begin", "told", "error")  # what is known of a problem and is not in its event
 
 
 class Limits(NamedTuple):
@@ -88,6 +88,7 @@ class Watch:
         self._open: dict[str, dict[str, Any]] = state.setdefault("open", {})
         self._reported: dict[str, str] = state.setdefault("told", {})
         self._refusal: dict[str, Any] = state.setdefault("refusal", {})
+        self._since_listed: float | None = None  # seconds since all active runs were listed, by this process
 
     @property
     def since(self) -> datetime | None:
@@ -162,6 +163,8 @@ class Watch:
         events: list[dict[str, Any]] = []
         for one in self._open.values():
             one["lasted"] += max(0.0, seen.passed)
+        if self._since_listed is not None:
+            self._since_listed += max(0.0, seen.passed)
         self._take_health(events, seen)
         if seen.trouble is not None:
             self.hope()
@@ -271,17 +274,29 @@ class Watch:
             limit = self._limits.queued if run.state == "queued" else self._limits.running
             name = f"{run.state} {run.dag_id} {run.run_id}"
             still.add("run_stuck " + name)
-            lasted = 0.0
-            if run.state == "running" and run.start_date and seen.server_time is not None:
-                lasted = max(0.0, (seen.server_time - parsed_date(run.start_date)).total_seconds())
-                if lasted < limit:
-                    continue
-            self._is_so(events, seen, "run_stuck", limit, name, lasted=lasted, **_of(run))
+            known = self._open.get("run_stuck " + name)
+            if known is not None and known.get("started") != run.start_date:  # it was rerun since
+                self._is_over(events, seen, "run_stuck", name)
+            lasted = self._has_run_for(run, seen)
+            self._is_so(events, seen, "run_stuck", limit, name, lasted=lasted, started=run.start_date, **_of(run))
         listed = {f"{run.dag_id} {run.run_id}" for run in seen.active.found}
         for key in sorted({key for key, one in self._open.items() if one["type"] == "run_stuck"} - still):
             _kind, _state, name = key.split(" ", 2)
             if seen.active.complete or name in listed or not self._open[key]["told"]:
                 self._is_over(events, seen, "run_stuck", key.partition(" ")[2])
+        self._since_listed = 0.0 if seen.active.complete else None
+
+    def _has_run_for(self, run: Run, seen: Inspection) -> float:
+        """For how many seconds a run that is seen for the first time surely runs already. The rest is measured.
+
+        A clock may jump, that of the server or ours. So both have to show it, and it is no longer than the time since
+        a list did not have it.
+        """
+        if run.state != "running" or not run.start_date or seen.server_time is None:
+            return 0.0
+        ours = datetime.fromtimestamp(seen.at, timezone.utc)
+        lasted = max(0.0, (min(ours, seen.server_time) - parsed_date(run.start_date)).total_seconds())
+        return lasted if self._since_listed is None else min(lasted, self._since_listed)
 
     def _take_import_errors(self, events: list[dict[str, Any]], seen: Inspection) -> None:
         if seen.import_errors is None:
@@ -308,9 +323,12 @@ class Watch:
         """Something is so; it is told as soon as it has been so for ``limit`` seconds, and for ``looks`` looks."""
         key = f"{kind} {name}".strip()
         lasted, looks = details.pop("lasted", 0.0), details.pop("looks", 1)
+        started = details.pop("started", None)
         if key not in self._open:
             begin = details.get("since") or _iso(seen.at - lasted)
             self._open[key] = {"type": kind, "begin": begin, "lasted": lasted, "told": False}
+            if started is not None:
+                self._open[key]["started"] = started
         one = self._open[key]
         if one["told"]:
             return

@@ -338,6 +338,47 @@ def test_a_day_of_clocks_that_jump(tmp_path: Path, seed: int) -> None:
     assert dict(told) == expected
 
 
+class TestStuck:
+    """For how long a run runs, whatever clocks show."""
+
+    def day(self, *attempts: Attempt, **spans: list[Span]) -> Day:
+        day = quiet_day(**spans)
+        day.attempts = list(attempts)
+        return day
+
+    @pytest.mark.parametrize("ours", [0.0, 365 * DAY, -365 * DAY])
+    @pytest.mark.parametrize("ahead", [0.0, 365 * DAY, -365 * DAY, None])
+    def test_clock_that_jumps_while_it_runs(self, tmp_path: Path, ours: float, ahead: float | None) -> None:
+        long, short = (
+            Attempt("hangs", "long", 5, 10, 9000, "success"),
+            Attempt("hangs", "short", 5, 10, 2000, "success"),
+        )
+        site = Site(tmp_path, self.day(long, short, Attempt("hangs", "new", 1000, 1005, 3000, "success")))
+        assert list(site.until(600)) == []
+        site.ahead, site.stub.ahead = ours, ahead
+        events = []
+        for event in site.until(10000):
+            events.append((event["run_id"], event["recovered"], round(site.clock[0] - BEGIN)))
+        (begin, end) = events
+        assert (begin[:2], end[:2]) == (("long", False), ("long", True))
+        assert 7200 <= begin[2] <= 7300
+
+    def test_what_ran_before_the_first_look(self, tmp_path: Path) -> None:
+        old = Attempt("hangs", "old", -9000, -8000, 9000, "success")
+        site = Site(tmp_path, self.day(old))
+        assert [event["run_id"] for event in site.until(60)] == ["old"]
+        for number, (ours, server) in enumerate([(365 * DAY, 0.0), (0.0, 365 * DAY)]):
+            (tmp_path / str(number)).mkdir()
+            site = Site(tmp_path / str(number), self.day(old._replace(start=-60.0)))
+            site.ahead, site.stub.ahead = ours, server
+            assert list(site.until(600)) == []
+
+    def test_run_that_is_rerun_between_two_looks_begins_again(self, tmp_path: Path) -> None:
+        first, again = Attempt("load", "r", 5, 10, 7000, "failed"), Attempt("load", "r", 7001, 7002, 9000, "success")
+        site = Site(tmp_path, self.day(first, again), LIMITS._replace(interval=30))
+        assert [event for event in site.until(9500) if event["type"] == "run_stuck"] == []
+
+
 def test_health_that_was_seen_is_told_though_the_next_call_fails(tmp_path: Path) -> None:
     """As with a database that is away: Airflow's health page says so, and everything else is an error 500."""
     site = Site(tmp_path, quiet_day())
