@@ -70,11 +70,13 @@ class Inspection(NamedTuple):
     failed: Sequence[Run] | None = None
     succeeded: Sequence[Run] = ()  # of the DAGs with a failure
     without_tasks: Sequence[tuple[str, str | None]] = ()  # DAG and run of those of which no task ran
+    undecided: str | None = None  # the first end of a success of which that is not known
     more_failed: str | None = None  # the end from which on there are more, None if these are all
     more_succeeded: str | None = None
     active: Listed | None = None  # runs
     import_errors: Listed | None = None  # ImportFailures
     missing_dags: Sequence[str] | None = None  # of those that are named
+    unknown_dags: Sequence[str] = ()  # of which it is not known whether they exist
 
 
 class Watch:
@@ -98,7 +100,9 @@ class Watch:
     @property
     def since_success(self) -> datetime | None:
         """The same for successes of the DAGs with a failure."""
-        return self._from("since_success", "more_succeeded") or self.since
+        since = self._from("since_success", "more_succeeded") or self.since
+        undecided = self.state.get("undecided")
+        return min(since, parsed_date(undecided)) if since and undecided else since
 
     def _from(self, name: str, more: str) -> datetime | None:
         """From the latest end that is known, and what may be written down late; or where the look before stopped."""
@@ -192,7 +196,7 @@ class Watch:
             return
         for dag_id in seen.missing_dags:
             self._is_so(events, seen, "dag_not_found", 0.0, dag_id, dag_id=dag_id)
-        for dag_id in set(self.missing_dags) - set(seen.missing_dags):
+        for dag_id in set(self.missing_dags) - set(seen.missing_dags) - set(seen.unknown_dags):
             self._is_over(events, seen, "dag_not_found", dag_id)
 
     def _take_health(self, events: list[dict[str, Any]], seen: Inspection) -> None:
@@ -232,7 +236,7 @@ class Watch:
             if (run.dag_id, run.run_id) in seen.without_tasks:
                 continue  # all was skipped, for instance after the run was ended by hand: what failed is not done
             self._is_over(events, seen, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
-        self.state.update(more_failed=seen.more_failed, more_succeeded=seen.more_succeeded)
+        self.state.update(more_failed=seen.more_failed, more_succeeded=seen.more_succeeded, undecided=seen.undecided)
         if seen.more_failed is None:
             self.state.pop("settled", None)
         self._advance("since", seen.failed, seen.server_time)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, Logins, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import V1, V2, Dialect
@@ -32,7 +33,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import inspection
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor, handled_name
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import _import_errors
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import _import_errors, each
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Inspection, Limits, Listed, Watch
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
@@ -440,6 +441,79 @@ def test_dag_that_is_named_and_missing(tmp_path: Path) -> None:
     known.append("load_ordrs")
     (there,) = site.until(400)
     assert (there["type"], there["dag_id"], there["recovered"]) == ("dag_not_found", "load_ordrs", True)
+
+
+class TestOneThatHangs:
+    """A request about one DAG or run that is not answered keeps no other from being looked at."""
+
+    def hang(self, site: Site, *names: str) -> list[str]:
+        """No answer to what names one of these; returns what was asked in vain."""
+        send, vain = site.stub.send, []
+
+        def answer(method: str, path: str, **other: Any) -> Answer:
+            if any(name in path for name in names):
+                vain.append(path)
+                raise TransportError("timeout", "no answer within the time that it may take")
+            return send(method, path, **other)
+
+        site.stub.with_login = lambda *_login: site.stub  # type: ignore[method-assign]
+        site.stub.send = answer  # type: ignore[method-assign]
+        return vain
+
+    def test_named_dag(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed")]
+        site = Site(tmp_path, day)
+        site.watcher._dag_ids = site.watcher._unsure = ["hangs", "missing", "load"]
+        vain = self.hang(site, "/dags/hangs")
+        send = site.stub.send
+
+        def answer(method: str, path: str, **other: Any) -> Answer:
+            if path.endswith("/dags/missing"):
+                return as_answer(
+                    404, {"title": "DAG not found", "type": "https://airflow.apache.org/x"}, "problem+json"
+                )
+            return send(method, path, **other)
+
+        site.stub.send = answer  # type: ignore[method-assign]
+        told = [(event["type"], event["dag_id"]) for event in site.until(300)]
+        assert told == [("dag_not_found", "missing"), ("run_failed", "load")]
+        assert len(vain) > 2, "it is asked for again"
+
+    def test_dag_of_a_failed_run(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt(name, "r", 5, 10, 100, "failed") for name in ("hangs", "load")]
+        site = Site(tmp_path, day)
+        self.hang(site, "/dags/hangs")
+        told = {event["dag_id"]: event["dag_tags"] for event in site.until(300)}
+        assert told == {"hangs": [], "load": ["rerun"]}
+
+    def test_tasks_of_a_run_that_recovers_are_asked_for_again(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        for name in ("hangs", "load"):
+            day.attempts += [Attempt(name, "r", 5, 10, 100, "failed"), Attempt(name, "r", 300, 310, 400, "success")]
+        day.attempts.append(Attempt("load", "later", 3000, 3010, 3020, "failed"))
+        day.attempts.append(Attempt("load", "later", 3100, 3110, 3120, "success"))
+        site = Site(tmp_path, day)
+        vain = self.hang(site, "/dags/hangs/dagRuns")
+        told = [(event["dag_id"], event["run_id"]) for event in site.until(4000) if event["recovered"]]
+        assert told == [("load", "r"), ("load", "later")]
+        assert vain
+        del site.stub.send  # it answers again, long after other runs have ended
+        assert [(event["dag_id"], event["recovered"]) for event in site.until(4200)] == [("hangs", True)]
+
+    def test_server_that_hangs_is_not_asked_for_each(self) -> None:
+        asked = []
+
+        def ask(name: int) -> int:
+            asked.append(name)
+            if name > 1:
+                raise CallFailed("GET", "/", trouble=TransportError("timeout", "no answer"))
+            return name
+
+        answers, unknown = each(range(100), ask)
+        assert (answers, asked) == ({0: 0, 1: 1}, [0, 1, 2, 3, 4])
+        assert (unknown[0], unknown[-3:], len(unknown)) == (5, [2, 3, 4], 98)
 
 
 def test_each_dag_is_asked_for_once_in_a_look(tmp_path: Path) -> None:
