@@ -364,7 +364,7 @@ def test_the_api_is_reached_as_the_event_source_reaches_it(
     assert (call["ca_path"], call["username"], call["token"]) == ("/ca.pem", "op", "")
     assert "name" not in call
     (call,) = night[0].calls("set", "airflow_api_info")
-    assert (call["validate_certs"], call["timeout"], call["url"]) == (False, 9, "http://set")
+    assert (call["validate_certs"], call["timeout"], call["url"]) == (False, 9, "http://set/")
     (call,) = night[0].calls("set", "airflow_api_auth")
     assert (call["username"], call["password"]) == ("op", "pw-of-op-1")
     assert [call for name in ("kerberos", "no-cause") for call in night[0].calls(name, "airflow_api_auth")] == []

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +77,54 @@ class TestSchedulerOnOneHost:
         decision = list(tasks_of(ROLE, "restart_confirm"))[-1]["ansible.builtin.include_tasks"]
         assert self.value(decision, "active", UNHEALTHY) == "restart_unit.yml"
         assert self.value(decision, "active", {**UNHEALTHY, "running_task": "load.sleep"}) == "note.yml"
+
+
+class TestHowAnApiIsReached:
+    """As the event source reaches it: test_options.py."""
+
+    PROBLEM: Mapping[str, Any] = {"api": "airflow.example:8443", "url": "https://elsewhere.example"}
+
+    def call(self, apis: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        known = {"remediate_apis": apis, "remediate_target": {}, "remediate_problem": self.PROBLEM, **more}
+        path = value_of(ROLE, "{{ remediate_path }}", known).strip()
+        known["remediate_read"] = json.loads(Path(path).read_text()) if path else {}
+        return dict(value_of(ROLE, "{{ remediate_call }}", known))
+
+    @pytest.mark.parametrize("name", ["url", "api_url"])
+    def test_entry_is_found_by_its_address_and_gives_it(self, name: str) -> None:
+        entry = {name: "https://me@airflow.example:8443/base", "timeout": 7}
+        other = {"url": "https://other.example", "timeout": 8}
+        assert self.call([other, entry]) == {"url": "https://me@airflow.example:8443/base", "timeout": 7}
+
+    def test_address_of_the_problem_where_the_entry_has_none(self) -> None:
+        assert self.call([])["url"] == "https://elsewhere.example"
+        assert self.call([{"name": "airflow.example:8443", "timeout": 7}]) == {
+            "url": "https://elsewhere.example",
+            "timeout": 7,
+        }
+
+    @pytest.mark.parametrize("name", ["url", "api_url"])
+    def test_entry_that_the_playbook_examines(self, name: str) -> None:
+        entry = {name: "https://me@airflow.example:8443/base"}
+        known = {"remediate_target": entry, "remediate_apis": [entry]}
+        assert value_of(ROLE, "{{ remediate_api_name }}", known) == "airflow.example:8443"
+        assert value_of(ROLE, "{{ remediate_call }}", known) == {"url": entry[name]}
+
+    def test_url_of_the_environment(self) -> None:
+        known = {"remediate_target": {"name": "airflow"}, "remediate_apis": [{"name": "airflow", "timeout": 7}]}
+        assert value_of(ROLE, "{{ remediate_call }}", {**known, "remediate_problem": {}}) == {"timeout": 7}
+
+    def test_login_of_the_entry_counts_before_that_for_all(self, tmp_path: Path) -> None:
+        for_all, of_one = tmp_path / "all.json", tmp_path / "one.json"
+        for_all.write_text('{"username": "all", "password": "p1"}')
+        of_one.write_text('{"token": "t1"}')
+        entry = {"name": self.PROBLEM["api"], "url": "https://a"}
+        nothing = {"username": "", "password": "", "token": ""}
+        common = {"remediate_login_file": str(for_all)}
+        assert self.call([entry], **common) == {**nothing, "url": "https://a", "username": "all", "password": "p1"}
+        own = {**entry, "username": "own", "password": "p2"}
+        assert self.call([own], **common) == {**nothing, "url": "https://a", "username": "own", "password": "p2"}
+        own = {**entry, "login_file": str(of_one)}
+        login = {"remediate_login": {"username": "given", "password": "p3"}}
+        assert self.call([own], **common, **login) == {**nothing, "url": "https://a", "token": "t1"}
+        assert self.call([entry], **login)["username"] == "given"

@@ -34,7 +34,8 @@ options:
         log in, such as C(username) and C(password), C(token), C(kerberos), C(headers), C(ca_path), C(api_version).
       - With C(login_file) username and password, or token, are read from a JSON file, anew with each look.
       - Without O(apis) these options stand beside the others, for one API.
-      - What stands beside the others counts for each of O(apis) that has no value of its own.
+      - What stands beside the others counts for each of O(apis) that has no value of its own. A login of one of O(apis)
+        takes precedence over a login of another kind there.
     type: list
     elements: dict
   interval:
