@@ -65,6 +65,7 @@ else
   echo RUNNING > @folder@/$STAND_IN_HOST/program
 fi
 """
+BACKEND = "airflow.api.auth.backend."
 FAILS = {"failed": True, "msg": "/root/airflow/airflow.cfg is no file on this host."}
 WORKS: dict[str, Any] = {
     "reachable": True,
@@ -89,7 +90,7 @@ def unhealthy(running_task: str | None, **more: str) -> dict[str, Any]:
 def server(health: str | None) -> dict[str, Any]:
     """What airflow_api_auth_info returns of a host with a server of that health, or without one."""
     found = None if health is None else {"pid": 1, "health": health, "url": "http://127.0.0.1:8080"}
-    return {"airflow_version": "2.11.2", "server": found, "section": "api", "effective": ["x.session"]}
+    return {"airflow_version": "2.11.2", "server": found, "section": "api", "effective": [BACKEND + "session"]}
 
 
 @dataclass
@@ -138,6 +139,7 @@ def auth(expected: str, info: Any, done: Any = None, api: Any = None) -> Case:
     return Case(expected, answers, problem=AUTH)
 
 
+OTHER = ["company.sso.basic_auth", BACKEND + "session"]
 SET = {"changed": True, "before": ["x.session"], "after": ["x.basic_auth", "x.session"], "restarted": True}
 UNITS = {
     # One that comes first and cannot be fixed: all others have to be tried all the same.
@@ -191,7 +193,10 @@ UNITS = {
     "back": part("it is healthy again", "active enabled", WORKS),
     "metadatabase": Case("restarts the component metadatabase", problem={**SCHEDULER, "component": "metadatabase"}),
     "rolled-back": auth("failed", server("healthy"), {"failed": True, "msg": "Rolled back: the login is rejected."}),
-    "kerberos": auth("the server accepts kerberos_auth", {**server("healthy"), "effective": ["a.kerberos_auth"]}),
+    "kerberos": auth(
+        "the server accepts kerberos_auth", {**server("healthy"), "effective": [BACKEND + "kerberos_auth"]}
+    ),
+    "other-backend": auth("the server accepts company.sso.basic_auth", {**server("healthy"), "effective": OTHER}),
     "set": auth("accepted", server("healthy"), SET),
     "rerun": Case(
         "cleared",

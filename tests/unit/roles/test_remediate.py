@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,8 +85,6 @@ class TestHowAnApiIsReached:
 
     def call(self, apis: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         known = {"remediate_apis": apis, "remediate_target": {}, "remediate_problem": self.PROBLEM, **more}
-        path = value_of(ROLE, "{{ remediate_path }}", known).strip()
-        known["remediate_read"] = json.loads(Path(path).read_text()) if path else {}
         return dict(value_of(ROLE, "{{ remediate_call }}", known))
 
     @pytest.mark.parametrize("name", ["url", "api_url"])
@@ -128,3 +125,22 @@ class TestHowAnApiIsReached:
         login = {"remediate_login": {"username": "given", "password": "p3"}}
         assert self.call([own], **common, **login) == {**nothing, "url": "https://a", "token": "t1"}
         assert self.call([entry], **login)["username"] == "given"
+
+
+class TestBackends:
+    def lost(self, effective: list[str], keep: list[str]) -> list[str]:
+        task = task_of(ROLE, "api_auth_host", "Decide, and act on it")
+        known = {
+            "remediate_auth": {"section": "api", "effective": effective, "in_force": None},
+            "remediate_backends": keep,
+        }
+        return list(value_of(ROLE, "{{ remediate_lost }}", task["vars"], known))
+
+    def test_whole_names_are_compared(self) -> None:
+        own, fab = "airflow.api.auth.backend.", "airflow.providers.fab.auth_manager.api.auth.backend."
+        keep = ["basic_auth", "session"]
+        assert self.lost([own + "session"], keep) == []
+        assert self.lost([fab + "basic_auth", own + "session", own + "deny_all"], keep) == []
+        assert self.lost([own + "kerberos_auth"], keep) == ["kerberos_auth"]
+        assert self.lost(["company.sso.basic_auth", own + "session"], keep) == ["company.sso.basic_auth"]
+        assert self.lost(["company.sso.basic_auth"], [own + "basic_auth", "company.sso.basic_auth"]) == []
