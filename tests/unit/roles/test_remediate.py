@@ -144,3 +144,22 @@ class TestBackends:
         assert self.lost([own + "kerberos_auth"], keep) == ["kerberos_auth"]
         assert self.lost(["company.sso.basic_auth", own + "session"], keep) == ["company.sso.basic_auth"]
         assert self.lost(["company.sso.basic_auth"], [own + "basic_auth", "company.sso.basic_auth"]) == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "checks"),
+    [
+        ({"type": "run_failed", "dag_id": "load"}, True),
+        ({"type": "run_failed", "dag_id": "listed"}, False),
+        ({"type": "run_stuck", "dag_id": "load", "state": "queued", "dag_paused": True}, True),
+        ({"type": "run_stuck", "dag_id": "unpause", "state": "queued", "dag_paused": True}, False),
+        ({"type": "run_stuck", "dag_id": "load", "state": "running", "dag_paused": False}, False),
+        ({"type": "component_unhealthy", "component": "scheduler"}, False),
+    ],
+)
+def test_names_are_checked_where_a_rule_for_another_name_would_act(problem: dict[str, Any], checks: bool) -> None:
+    task = next(iter(tasks_of(ROLE, "report")))
+    assert task["ansible.builtin.include_tasks"] == "check_dags.yml"
+    main = task_of(ROLE, "main", "Fix one problem, or write down why it is not fixed")
+    given = {"remediate_problem": problem, "remediate_dags": "listed", "remediate_unpause_dags": ["unpause"]}
+    assert value_of(ROLE, "{{ " + task["when"] + " }}", main["vars"], given) is checks
