@@ -141,6 +141,7 @@ def auth(expected: str, info: Any, done: Any = None, api: Any = None) -> Case:
 
 OTHER = ["company.sso.basic_auth", BACKEND + "session"]
 SET = {"changed": True, "before": ["x.session"], "after": ["x.basic_auth", "x.session"], "restarted": True}
+SET["login_verified"] = True
 UNITS = {
     # One that comes first and cannot be fixed: all others have to be tried all the same.
     "never-up": web("restarted, and does not work after 2 seconds", "failed enabled", FAILS, DOWN, restarted=True),
@@ -198,6 +199,7 @@ UNITS = {
     ),
     "other-backend": auth("the server accepts company.sso.basic_auth", {**server("healthy"), "effective": OTHER}),
     "set": auth("accepted", server("healthy"), SET),
+    "not-verified": auth("accepted", server("healthy"), {**SET, "login_verified": False}),
     "rerun": Case(
         "cleared",
         {"airflow_dag_run": {"changed": True, "dag_run": {"state": "queued"}, "tasks": ["t"], "reason": None}},

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Evaluates templates with the plugins of the collection. A process of its own: Ansible imports these in its own way.
 
-Reads a line of JSON for each: the template, its variables. Writes one: the value, or the error.
+Reads a line of JSON for each: the template, its variables, the environment. Writes one: the value, or the error.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,8 +33,11 @@ def trusted(value: Any) -> Any:
 
 def main() -> None:
     init_plugin_loader([sys.argv[1]])
+    before = dict(os.environ)
     for line in sys.stdin:
-        text, variables = json.loads(line)
+        text, variables, environment = json.loads(line)
+        os.environ.clear()
+        os.environ.update({**before, **environment})
         try:
             value = Templar(loader=DataLoader(), variables=trusted(variables)).template(_trust(text))
             answer = {"value": value}

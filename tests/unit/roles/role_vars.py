@@ -38,7 +38,7 @@ def task_of(role: str, file: str, name: str) -> dict[str, Any]:
     return task
 
 
-def value_of(role: str, text: str, *variables: Mapping[str, Any]) -> Any:
+def value_of(role: str, text: str, *variables: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Any:
     """What a template comes to in the role, with its defaults and variables and those of a task; the last ones win."""
     known: dict[str, Any] = {}
     for part in ("defaults", "vars"):
@@ -49,7 +49,7 @@ def value_of(role: str, text: str, *variables: Mapping[str, Any]) -> Any:
     worker = _worker()
     assert worker.stdin
     assert worker.stdout
-    worker.stdin.write(json.dumps([text, known]) + "\n")
+    worker.stdin.write(json.dumps([text, known, dict(environment or {})]) + "\n")
     worker.stdin.flush()
     answer = json.loads(worker.stdout.readline())
     assert "error" not in answer, answer["error"]

@@ -127,6 +127,53 @@ class TestHowAnApiIsReached:
         assert self.call([entry], **login)["username"] == "given"
 
 
+class TestDone:
+    """What is written down as done has been verified with the login, from wherever that comes."""
+
+    DIAGNOSIS: Mapping[str, Any] = {"diagnosis": {"code": "c", "cause": "why"}}
+
+    @pytest.mark.parametrize("name", ["AIRFLOW_API_USERNAME", "AIRFLOW_API_TOKEN"])
+    def test_login_of_the_environment_is_one(self, name: str) -> None:
+        known = {"remediate_target": {}, "remediate_problem": {"api": "a", "url": "https://a"}}
+        assert value_of(ROLE, "{{ remediate_has_login | bool }}", known) is False
+        assert value_of(ROLE, "{{ remediate_has_login | bool }}", known, environment={name: "x"}) is True
+        other = {"remediate_apis": [{"name": "a", "token": "t"}]}
+        assert value_of(ROLE, "{{ remediate_only_login.username }}", known, other, environment={name: "x"}) == ""
+
+    @pytest.mark.parametrize(
+        ("seen", "outcome"),
+        [
+            (NOT_ASKED, "done"),
+            ({"login_accepted": True, "diagnosis": None}, "done"),
+            ({"login_accepted": False, **DIAGNOSIS}, "it runs, and does not accept the login: why"),
+            ({"login_accepted": None, **DIAGNOSIS}, "it runs, and whether it accepts the login is not known: why"),
+            (
+                {"login_accepted": None, "diagnosis": None},
+                "it runs, and whether it accepts the login is not known: it also accepts requests without a login",
+            ),
+        ],
+    )
+    def test_restart(self, seen: dict[str, Any], outcome: str) -> None:
+        task = task_of(ROLE, "restart_verify", "Write down how it ended")
+        text = task["fleetops.airflow.remediation_journal"]["outcome"]
+        assert value_of(ROLE, text, task["vars"], {"remediate_logged_in": seen}) == outcome
+
+    @pytest.mark.parametrize(
+        ("changed", "verified", "outcome"),
+        [
+            (True, True, "done"),
+            (False, True, "nothing to do: it is set, and the server accepts the login on its own host"),
+            (True, False, "set, and whether the server accepts the login could not be verified on its own host"),
+        ],
+    )
+    def test_api_auth(self, changed: bool, verified: bool, outcome: str) -> None:
+        task = task_of(ROLE, "api_auth_set", "Write down how it ended")["fleetops.airflow.remediation_journal"]
+        done = {"changed": changed, "login_verified": verified, "after": ["x"], "restarted": True}
+        assert value_of(ROLE, task["outcome"], {"remediate_done": done}).strip() == outcome
+        after = value_of(ROLE, task["after"], {"remediate_done": done})
+        assert after == {"backends": ["x"], "restarted": True, "login_accepted": True if verified else None}
+
+
 class TestBackends:
     def lost(self, effective: list[str], keep: list[str]) -> list[str]:
         task = task_of(ROLE, "api_auth_host", "Decide, and act on it")
