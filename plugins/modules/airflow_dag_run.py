@@ -46,8 +46,9 @@ options:
     description:
       - Clear tasks of the run, so that the scheduler runs them again.
       - V(failed_tasks) clears those that failed and those that did not run because of it, also where the run was set to
-        failed by hand. Airflow adds their setups and teardowns (2.7 and later, but not 3.2). What succeeded is not run
-        again. Tasks that were skipped are cleared too, and skipped again where the DAG has it so.
+        failed by hand. Airflow adds their setups and teardowns (2.7 and later, but not 3.2, where a warning names the
+        teardowns). What succeeded is not run again. Tasks that were skipped are cleared too. The DAG skips them again
+        where it has it so.
       - A task that skipped itself is not run again. Before Airflow 2.10, and for sensors, it can look like one that
         waited for its next try when its run was set to failed. Then it is cleared, and a warning names it.
       - On Airflow 2, a warning names each mapped task that succeeded in part and has instances that did not run, since

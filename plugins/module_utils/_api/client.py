@@ -318,6 +318,11 @@ class Api(Caller):
         listed = map(as_task_instance, self._all(path, "task_instances"))
         return list({(one.task_id, one.map_index): one for one in listed}.values())
 
+    def tasks_of_dag(self, dag_id: str) -> list[dict[str, Any]]:
+        """The tasks of the DAG as it is now, as the API lists them; asked for once."""
+        tasks: list[dict[str, Any]] = self._call("GET", self.dag_path(dag_id) + "/tasks", "tasks")["tasks"]
+        return tasks
+
     def tries_started(self, dag_id: str, run_id: str, task: TaskInstance) -> list[str] | None:
         """When each recorded try of the task instance started; None where the API does not tell, as before 2.10."""
         part = f"/{task.map_index}" if task.map_index >= 0 else ""

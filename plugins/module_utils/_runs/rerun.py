@@ -141,6 +141,8 @@ class RunChange:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             raise self._failed("was not rerun", diagnosis.nothing_to_clear())
+        if wanted.rerun == "failed_tasks" and self._api.dialect is V2:
+            self._warn_of_teardowns()
         if check_mode:
             self._planned(before._replace(state="queued", start_date=None, end_date=None))
             return
@@ -185,6 +187,19 @@ class RunChange:
                 "or clear these instances in the web interface."
             )
         return selections
+
+    def _warn_of_teardowns(self) -> None:
+        """Airflow 3.2 clears no setups and teardowns along, and no release tells which tasks are setups."""
+        try:
+            listed = self._api.tasks_of_dag(self._wanted.dag_id)
+        except CallFailed:
+            return  # the role may not read tasks of the DAG
+        left = teardowns_left_out(listed, self.tasks)
+        if left:
+            self.warnings.append(
+                f"Airflow does not clear the teardown {', '.join(left)} along, nor its setups. Airflow 3.2 never does. "
+                "Set rerun to all_tasks if the tasks that run again need them."
+            )
 
     def _with_ran(self, task: TaskInstance) -> TaskInstance:
         """The same with ``ran``, where the tries that Airflow has recorded show it."""
@@ -307,6 +322,20 @@ def left_out(tasks: Sequence[TaskInstance], selections: Sequence[Selection]) -> 
     """The instances that should be cleared and that no selection takes, since it has only the failed ones of a task."""
     only_failed = {name for one in selections if one.only_failed for name in one.tasks or ()}
     return [one for one in _wanted_instances(tasks) if one.task_id in only_failed and one.state not in _FAILED]
+
+
+def teardowns_left_out(tasks: Sequence[Mapping[str, Any]], cleared: Sequence[str]) -> list[str]:
+    """The teardowns behind the tasks that are cleared, and not among them. ``tasks``: those of the DAG."""
+    behind = {str(task["task_id"]): task.get("downstream_task_ids") or [] for task in tasks}
+    reached: set[str] = set()
+    waiting = list(cleared)
+    while waiting:
+        following = set(behind.get(waiting.pop(), [])) - reached
+        reached |= following
+        waiting.extend(following)
+    # The trigger rule that as_teardown() sets, and that no other task may have.
+    teardowns = {str(task["task_id"]) for task in tasks if task.get("trigger_rule") == "all_done_setup_success"}
+    return sorted(teardowns & reached - set(cleared))
 
 
 def _wanted_instances(tasks: Sequence[TaskInstance]) -> list[TaskInstance]:

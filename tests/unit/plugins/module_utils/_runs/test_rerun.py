@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 from urllib.parse import quote
 
 import pytest
@@ -25,6 +25,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun impor
     Wanted,
     left_out,
     select_failed,
+    teardowns_left_out,
     wanted_change,
 )
 from hypothesis import given
@@ -57,6 +58,7 @@ class FakeAirflow(Http):
         self.has_teardown = False
         self.backfills: list[dict[str, Any]] = []
         self.hides_backfills = False
+        self.dag_tasks: list[dict[str, Any]] = []
         self.tries: dict[str, list[str]] = {}  # by task, when each that Airflow has recorded started
         self.fails_again = False
         self.forgets = False
@@ -92,14 +94,8 @@ class FakeAirflow(Http):
             offset = int((re.findall(r"offset=(\d+)", path) or ["0"])[0])
             page = self.backfills[offset : offset + 100]
             return as_answer(200, {"backfills": page, "total_entries": len(self.backfills)})
-        if path.endswith("/tries"):
-            tries = self.tries.get(path.split("/taskInstances/")[1][: -len("/tries")])
-            if tries is None:
-                return as_answer(404, {"title": "Not Found"}, "application/problem+json")
-            listed = [{"start_date": date} for date in tries]
-            return as_answer(200, {"task_instances": listed, "total_entries": len(listed)})
-        if "/taskInstances" in path:
-            return as_answer(200, {"task_instances": self.tasks, "total_entries": len(self.tasks)})
+        if "/task" in path:
+            return self.about_tasks(path)
         if f"/dagRuns/{quote(self.run_id)}" not in path:
             kind = "https://airflow.apache.org/docs/apache-airflow/2.11.2/x"
             return as_answer(404, {"title": "no such run", "type": kind}, "application/problem+json")
@@ -114,6 +110,17 @@ class FakeAirflow(Http):
         elif self.state == "queued" and self.fails_again:
             self.state, self.end_date = "failed", "2026-01-31T08:%02d:00+00:00" % self.clears
         return as_answer(200, self.run())
+
+    def about_tasks(self, path: str) -> Answer:
+        if path.endswith("/tasks"):
+            return as_answer(200, {"tasks": self.dag_tasks, "total_entries": len(self.dag_tasks)})
+        if path.endswith("/tries"):
+            tries = self.tries.get(path.split("/taskInstances/")[1][: -len("/tries")])
+            if tries is None:
+                return as_answer(404, {"title": "Not Found"}, "application/problem+json")
+            listed = [{"start_date": date} for date in tries]
+            return as_answer(200, {"task_instances": listed, "total_entries": len(listed)})
+        return as_answer(200, {"task_instances": self.tasks, "total_entries": len(self.tasks)})
 
     def clear(self, document: dict[str, Any]) -> Answer:
         tasks = [task["task_id"] for task in self.tasks]
@@ -162,7 +169,8 @@ class TestRerun:
             airflow = FakeAirflow()
             change = change_on(airflow, dialect, rerun="failed_tasks")
             change.make()
-            assert airflow.methods == ["GET", "GET", "GET", "POST", "POST", "GET"]
+            about_teardowns = ["GET"] if dialect is V2 else []
+            assert airflow.methods == ["GET", "GET", "GET", "POST", *about_teardowns, "POST", "GET"]
             look, request = (document for method, _path, document in airflow.sent if method == "POST")
             of_run = {"dag_run_id": "mine"} if dialect is V2 else {"start_date": ENDED, "end_date": ENDED}
             named = {"task_ids": ["load", "report"], "only_failed": False}  # so that their setups come along
@@ -393,6 +401,31 @@ class TestSkipped:
         change = change_on(airflow, rerun="failed_tasks")
         change.make()
         assert change.tasks == ["load", "report"]
+
+
+class TestTeardowns:
+    TASKS: Sequence[Mapping[str, Any]] = [
+        {"task_id": "create", "trigger_rule": "all_success", "downstream_task_ids": ["load", "delete"]},
+        {"task_id": "load", "trigger_rule": "all_success", "downstream_task_ids": ["report"]},
+        {"task_id": "report", "trigger_rule": "all_done", "downstream_task_ids": ["delete"]},
+        {"task_id": "delete", "trigger_rule": "all_done_setup_success", "downstream_task_ids": ["mail"]},
+        {"task_id": "mail", "trigger_rule": "all_success", "downstream_task_ids": None},
+    ]
+
+    def test_behind_what_is_cleared_and_not_cleared_along(self) -> None:
+        assert teardowns_left_out(self.TASKS, ["load", "report"]) == ["delete"]
+        assert teardowns_left_out(self.TASKS, ["create", "load", "report", "delete"]) == []
+        assert teardowns_left_out(self.TASKS, ["mail"]) == []
+        assert teardowns_left_out(self.TASKS, ["of a DAG that has been changed"]) == []
+
+    def test_airflow_that_leaves_them_out_is_reported(self) -> None:
+        airflow = FakeAirflow()
+        airflow.dag_tasks = [dict(task) for task in self.TASKS]
+        change = change_on(airflow, V2, rerun="failed_tasks")
+        change.make()
+        assert change.tasks == ["load", "report"]
+        (warning,) = change.warnings
+        assert "the teardown delete along" in warning
 
 
 class TestWhatWouldNotStart:
