@@ -298,6 +298,12 @@ def same_backends(one: list[str], other: list[str]) -> bool:
     return [_canonical(path) for path in one] == [_canonical(path) for path in other]
 
 
+def backend_name(path: str) -> str:
+    """The short name of a backend, by any of its paths in any release. One that is not Airflow's is its path."""
+    names = {known: name for family in VERSION_FAMILIES for name, known in family.backends.items()}
+    return names.get(_canonical(path.strip()), path.strip())
+
+
 def _canonical(path: str) -> str:
     return _BACKEND + path[len(_FAB_BACKEND) :] if path.startswith(_FAB_BACKEND) else path
 

@@ -181,6 +181,13 @@ in_force:
   type: list
   elements: str
   sample: [airflow.api.auth.backend.basic_auth, airflow.api.auth.backend.session]
+login_verified:
+  description:
+    - Whether O(username) and O(password) were accepted by the server with the result. V(false) without them, in check
+      mode before a change, with O(restart=never), and if no server of the API is found that could be asked.
+  returned: success
+  type: bool
+  sample: true
 restarted:
   description:
     - Whether the server was restarted, or in check mode would be. Null if the services were restarted, and no new
@@ -299,7 +306,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         outcome = converge(plan, module.check_mode, module.warn)
     for warning in [*warnings_of(host, plan.after), *warnings_after(plan)]:
         module.warn(warning)
-    return {**plan.result(), **outcome.result(), **_backends(plan, outcome.seen), "diff": plan.diff()}
+    verified = {"login_verified": outcome.verified_login}
+    return {**plan.result(), **outcome.result(), **verified, **_backends(plan, outcome.seen), "diff": plan.diff()}
 
 
 def given(wanted: AuthOptions) -> list[str]:

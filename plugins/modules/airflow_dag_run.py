@@ -15,8 +15,8 @@ description:
     the answer, the run is looked at for a minute. If it does not change by then, the task fails and says that it is not
     known.
   - Fails where Airflow would accept the request and never start the run. That is so if the DAG is paused (see
-    O(if_paused)) or has no file any more, and for a run of C(airflow dags backfill) on Airflow 2 or of a cancelled
-    backfill on Airflow 3.
+    O(if_paused)), has no file any more or has one that cannot be imported, and for a run of C(airflow dags backfill) on
+    Airflow 2 or of a cancelled backfill on Airflow 3.
   - For Airflow 2.2 and later. The API of Airflow 1.10 can do neither.
 author:
   - fleetops.airflow contributors (@fleetops)
@@ -46,8 +46,13 @@ options:
     description:
       - Clear tasks of the run, so that the scheduler runs them again.
       - V(failed_tasks) clears those that failed and those that did not run because of it, also where the run was set to
-        failed by hand. Airflow adds their setups and teardowns (2.7 and later, but not 3.2). What succeeded is not run
-        again. Tasks that were skipped are cleared too, and skipped again where the DAG has it so.
+        failed by hand. Airflow adds their setups and teardowns (2.7 and later, but not 3.2, where a warning names the
+        teardowns). What succeeded is not run again. Tasks that were skipped are cleared too. The DAG skips them again
+        where it has it so.
+      - A task that skipped itself is not run again. Before Airflow 2.10, and for sensors, it can look like one that
+        waited for its next try when its run was set to failed. Then it is cleared, and a warning names it.
+      - On Airflow 2, a warning names each mapped task that succeeded in part and has instances that did not run, since
+        the API cannot clear these alone.
       - V(all_tasks) clears all.
       - Exactly one of O(rerun) and O(state) is needed.
     type: str
@@ -168,6 +173,10 @@ dag_run:
       description: Its page in Airflow's web interface.
       type: str
       sample: https://airflow.example.com/dags/load_orders/grid?dag_run_id=scheduled__2026-01-31T08%3A00%3A00
+    run_type:
+      description: V(manual), V(scheduled), V(backfill) and others. V(null) before Airflow 2.2.
+      type: str
+      sample: manual
 tasks:
   description: With O(rerun), the tasks that were cleared, in check mode those that would be.
   returned: success

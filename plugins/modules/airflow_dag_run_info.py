@@ -116,6 +116,10 @@ dag_runs:
       description: Its page in Airflow's web interface.
       type: str
       sample: https://airflow.example.com/dags/load_orders/grid?dag_run_id=ansible__2026-01-31T08%3A00%3A00
+    run_type:
+      description: V(manual), V(scheduled), V(backfill) and others. V(null) before Airflow 2.2.
+      type: str
+      sample: manual
 total:
   description: How many runs there are that fit, listed or not.
   returned: success

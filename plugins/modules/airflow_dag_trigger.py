@@ -286,6 +286,10 @@ dag_run:
           told.
       type: str
       sample: https://airflow.example.com/dags/migrate_orders/grid?dag_run_id=ansible__2026-01-31T08%3A00%3A00
+    run_type:
+      description: V(manual), V(scheduled), V(backfill) and others. V(null) in check mode for a run that would be made.
+      type: str
+      sample: manual
 failed_tasks:
   description: The task instances that failed, at most 100. Empty if none did, or if Airflow does not tell, as 1.10.
   returned: O(wait=true) without O(runs)

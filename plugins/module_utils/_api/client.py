@@ -11,6 +11,11 @@ from urllib.parse import urlencode
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import ITEMS, CallFailed, clock_of, parts_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import Logins, NoToken
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.documents import (
+    as_dag,
+    as_import_failure,
+    is_cancelled,
+)
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
     Http,
@@ -20,11 +25,11 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
+    ImportFailure,
     NewRun,
     Run,
     Selection,
     known_date,
-    parsed_date,
     same_time,
     whole_number,
 )
@@ -51,7 +56,7 @@ class Api(TaskCalls):
             if failure.status == 500 and not self.dialect.has_run_path:
                 self._listed(self._runs_path(dag_id))  # which tells if there is no such DAG
             raise
-        return _as_dag(dag_id, document)
+        return as_dag(dag_id, document)
 
     def set_paused(self, dag_id: str, is_paused: bool) -> None:
         """Have the scheduler start no more runs of this DAG, or start them."""
@@ -262,18 +267,20 @@ class Api(TaskCalls):
             raise CallFailed("GET", path, answer=answer, dialect=self.dialect)
         return parts_of(document), clock_of(answer)
 
-    def inspect_import_errors(self) -> tuple[list[tuple[str, str]], int]:
-        """The files that Airflow cannot import, each with the last line of the error, and how many there are."""
-        path = f"{self.dialect.prefix}/importErrors?limit={PAGE}"
+    def inspect_import_errors(self, offset: int = 0) -> tuple[list[ImportFailure], int]:
+        """A page of the files that Airflow cannot import, and how many rows there are; asked for once.
+
+        Airflow 3 counts a row for each DAG of a file, in ``offset`` too, and lists the file once.
+        """
+        path = f"{self.dialect.prefix}/importErrors?limit={PAGE}" + (f"&offset={offset}" if offset else "")
         received = self._call("GET", path, "import_errors")
-        errors = received["import_errors"]
-        found = [(str(one.get("filename")), _last_line(str(one.get("stack_trace")))) for one in errors]
-        return found, max(whole_number(received.get("total_entries")) or 0, len(found))
+        found = [as_import_failure(one) for one in received["import_errors"]]
+        return found, whole_number(received.get("total_entries", len(found))) or 0
 
     def inspect_tags(self, dag_id: str) -> tuple[Dag, list[str]]:
         """The DAG and its tags, asked for once."""
         document = self._call("GET", self.dag_path(dag_id), "is_paused")
-        dag = _as_dag(dag_id, document)
+        dag = as_dag(dag_id, document)
         return dag, [str(tag.get("name")) for tag in document.get("tags") or []]
 
     def server_time(self) -> datetime:
@@ -304,17 +311,12 @@ class Api(TaskCalls):
         """Have the scheduler run the selected tasks again. Sent once, as set_run_state."""
         return self._sent_once(lambda: self._clear(run, selection, dry_run=False))
 
-    def cancelled_backfill(self, run: Run) -> bool:
-        """Whether a backfill of the DAG that was cancelled or paused covers the run: its runs are started no more."""
-        query = urlencode({"dag_id": run.dag_id, "limit": PAGE})
-        backfills = self._ask(lambda: f"{self.dialect.prefix}/backfills?{query}", "backfills")["backfills"]
-        for backfill in backfills:
-            begin, end = known_date(backfill.get("from_date")), known_date(backfill.get("to_date"))
-            if not (run.logical_date and begin and end and backfill.get("is_paused")):
-                continue
-            if parsed_date(begin) <= parsed_date(run.logical_date) <= parsed_date(end):
-                return True
-        return False
+    def cancelled_backfill(self, run: Run) -> bool | None:
+        """Whether the backfill of the run was cancelled or paused: then its runs are started no more. None if that
+        cannot be determined.
+        """
+        query = urlencode({"dag_id": run.dag_id})
+        return is_cancelled(self._all(f"{self.dialect.prefix}/backfills?{query}", "backfills"), run)
 
     def max_active_runs(self, dag_id: str) -> int | None:
         """How many runs of the DAG may run at a time; None if the API does not tell."""
@@ -386,16 +388,5 @@ class Api(TaskCalls):
             end_date=known_date(document.get("end_date")),
             note=document.get("note"),
             url=page and self.base + page,
+            run_type=document.get("run_type"),
         )
-
-
-def _as_dag(dag_id: str, document: Mapping[str, Any]) -> Dag:
-    stale = document.get("is_stale") is True or document.get("is_active") is False  # the latter up to 2.11
-    allowed = document.get("allowed_run_types")  # from 3.2 on; None for all
-    manual = not isinstance(allowed, list) or "manual" in allowed
-    return Dag(dag_id, bool(document["is_paused"]), document.get("has_import_errors"), stale, manual)
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip()[:300] if lines else ""

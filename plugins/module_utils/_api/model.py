@@ -23,7 +23,9 @@ class Dag(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface. ``conf`` is None if not told."""
+    """A DAG run. Dates are in ISO 8601; ``url`` is its page in the web interface. ``conf`` is None if not told, as
+    is ``run_type`` before 2.2, such as "manual", "scheduled" or "backfill".
+    """
 
     dag_id: str
     run_id: str | None
@@ -34,6 +36,7 @@ class Run(NamedTuple):
     end_date: str | None
     note: str | None
     url: str | None
+    run_type: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -66,12 +69,18 @@ class FailedTask(NamedTuple):
 
 
 class TaskInstance(NamedTuple):
-    """A task instance. ``ran``: its code has run, in this attempt of the run."""
+    """A task instance. ``ran``: its code has run, and decided on its state. None if the list does not show that, of one
+    that was skipped: it may have skipped itself, or may have waited for its next try when its run was ended.
+
+    The rest is known of one that was skipped. ``may_be_sensor``: it may also have waited without having failed.
+    """
 
     task_id: str
     map_index: int
     state: str | None
-    ran: bool
+    ran: bool | None
+    start_date: str | None = None
+    may_be_sensor: bool = False
 
 
 class Selection(NamedTuple):
@@ -81,6 +90,16 @@ class Selection(NamedTuple):
 
     tasks: Sequence[str | tuple[str, int]] | None
     only_failed: bool
+
+
+class ImportFailure(NamedTuple):
+    """A file that Airflow cannot import, with the last line of the error. ``bundle``: that of the file, on Airflow 3,
+    where two bundles may have files of one name.
+    """
+
+    file: str
+    error: str
+    bundle: str | None = None
 
 
 class UnfinishedTask(NamedTuple):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import NoToken
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import Caller
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.documents import as_failed_task, as_task_instance
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     FailedTask,
@@ -32,19 +33,26 @@ class TaskCalls(Caller):
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """All task instances of the run."""
-        found: dict[tuple[str, int], TaskInstance] = {}
-        read, total = 0, 1
-        while read < total:
-            path = f"{self._run_path(dag_id, run_id)}/taskInstances?limit={PAGE}&offset={read}"
-            received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
-            for task in received["task_instances"]:
-                # What was skipped by others has no duration, what skips itself has one.
-                ran = bool(task.get("duration")) if task.get("state") == "skipped" else bool(task.get("start_date"))
-                one = TaskInstance(task["task_id"], task.get("map_index", -1), task.get("state"), ran)
-                found[one.task_id, one.map_index] = one
-            read += len(received["task_instances"]) or total
-            total = whole_number(received.get("total_entries")) or 0
-        return list(found.values())
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances?"
+        listed = map(as_task_instance, self._all(path, "task_instances"))
+        return list({(one.task_id, one.map_index): one for one in listed}.values())
+
+    def tasks_of_dag(self, dag_id: str) -> list[dict[str, Any]]:
+        """The tasks of the DAG as it is now, as the API lists them; asked for once."""
+        tasks: list[dict[str, Any]] = self._call("GET", self.dag_path(dag_id) + "/tasks", "tasks")["tasks"]
+        return tasks
+
+    def tries_started(self, dag_id: str, run_id: str, task: TaskInstance) -> list[str] | None:
+        """When each recorded try of the task instance started; None where the API does not tell, as before 2.10."""
+        part = f"/{task.map_index}" if task.map_index >= 0 else ""
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances/{quote(task.task_id, safe='')}{part}/tries"
+        try:
+            tries = self._ask(lambda: path, "task_instances")["task_instances"]
+        except CallFailed as failure:
+            if failure.status in (403, 404):
+                return None
+            raise
+        return [str(one["start_date"]) for one in tries if one.get("start_date")]
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[FailedTask] | None:
         """The run's failed tasks, at most 100, the first few of them with the end of their log.
@@ -89,6 +97,14 @@ class TaskCalls(Caller):
         path = self._run_path(dag_id, run_id) + "/taskInstances?limit=1"
         return bool(self._ask(lambda: path, "task_instances")["task_instances"])
 
+    def any_task_ran(self, dag_id: str, run_id: str) -> bool:
+        """Whether a task of the run, which has ended, has succeeded, or has run to another end."""
+        path = self._run_path(dag_id, run_id) + "/taskInstances?state=success&limit=1"
+        if self._ask(lambda: path, "task_instances")["task_instances"]:
+            return True
+        never = (None, "removed", "upstream_failed")
+        return any(task.ran is not False and task.state not in never for task in self.task_instances(dag_id, run_id))
+
     def failed_tasks_since(self, dag_ids: Sequence[str], since: str) -> dict[tuple[str, str], list[FailedTask]] | None:
         """The tasks of these DAGs that failed at ``since`` or later, by DAG and run, without logs.
 
@@ -100,7 +116,7 @@ class TaskCalls(Caller):
         for task in self._ended_tasks({"dag_ids": list(dag_ids), "state": ["failed"], "end_date_gte": since}):
             if not task.get("dag_run_id"):
                 return None  # early releases name the date of the run instead
-            found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(_as_failed_task(task, None))
+            found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(as_failed_task(task, None))
         return found
 
     def runs_with_tasks(self, runs: Collection[tuple[str, str]], since: str) -> set[tuple[str, str]]:
@@ -117,6 +133,20 @@ class TaskCalls(Caller):
             if key in runs:
                 found.add(key)
         return found
+
+    def _all(self, path: str, key: str) -> list[dict[str, Any]]:
+        """All items of a list, page by page. ``path`` ends where more parameters may follow."""
+        found: list[dict[str, Any]] = []
+        total = 1
+        while len(found) < total:
+            page = f"{path}&limit={PAGE}&offset={len(found)}".replace("?&", "?")
+            received = self._page(page, key)
+            found += received[key]
+            total = (whole_number(received.get("total_entries")) or 0) if received[key] else 0
+        return found
+
+    def _page(self, path: str, key: str) -> dict[str, Any]:
+        return self._ask(lambda: path, key)
 
     def _ended_tasks(self, asked: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The task instances of all DAGs that fit, page by page."""
@@ -177,7 +207,7 @@ class TaskCalls(Caller):
         if with_log and number:
             log_path = f"{path}/{quote(task['task_id'], safe='')}/logs/{number}"
             log = self._end_of_log(log_path + (f"?map_index={map_index}" if map_index >= 0 else ""))
-        return _as_failed_task(task, log)
+        return as_failed_task(task, log)
 
     def _end_of_log(self, path: str) -> list[str] | None:
         """The last lines of a log, or None: it adds to what is known already, and must not stand in its way."""
@@ -196,8 +226,3 @@ class TaskCalls(Caller):
             if answer.status not in (200, 400, 406, 415, 422):  # so it is not for its form
                 return None
         return None
-
-
-def _as_failed_task(task: Mapping[str, Any], log: list[str] | None) -> FailedTask:
-    number, start_date = task.get("try_number"), task.get("start_date")
-    return FailedTask(task["task_id"], task.get("map_index", -1), "failed", number, start_date, log)

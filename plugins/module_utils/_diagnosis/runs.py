@@ -39,7 +39,7 @@ def run_of_backfill(cancelled: bool) -> Diagnosis:
         "it is a run of a backfill that was cancelled or paused, so the scheduler would leave it queued"
         if cancelled
         else "it is a run of 'airflow dags backfill', which the scheduler leaves alone, so it would stay queued",
-        "Its run_id begins with backfill__.",
+        "Its run_type is backfill, or is not given and its run_id begins with backfill__.",
         "Unpause the backfill, or create another one." if cancelled else "Run 'airflow dags backfill' again.",
     )
 

@@ -25,7 +25,12 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 
 _ALL = Selection(None, False)
 _FAILED = ("failed", "upstream_failed")
-_BACKFILL = "backfill__"  # as Airflow calls its runs
+_ENDED = ("success", "skipped", "removed", *_FAILED)
+# Of a run that has ended: releases before 2.4 leave these as they are where they end one.
+_WAITING = (None, "scheduled", "up_for_retry", "up_for_reschedule")
+_MOST_ASKED = 100  # skipped task instances whose tries are read one by one
+_NAMED = 5
+_BACKFILL = "backfill"
 
 
 class Wanted(NamedTuple):
@@ -60,6 +65,7 @@ class RunChange:
         self.reason: str | None = None
         self.changed = False
         self.in_doubt = False
+        self.warnings: list[str] = []
 
     def make(self, check_mode: bool = False) -> None:
         """Make it, or in check mode find out what it would be."""
@@ -74,6 +80,8 @@ class RunChange:
         known: dict[str, Any] = {"changed": self.changed, "tasks": self.tasks, "reason": self.reason}
         if self.in_doubt:
             known["in_doubt"] = True
+        if self.warnings:
+            known["warnings"] = list(self.warnings)
         if self.before is not None and self.after is not None:
             known["dag_run"] = self.after._asdict()
             known["diff"] = {"before": _as_text(self.before), "after": _as_text(self.after)}
@@ -117,8 +125,7 @@ class RunChange:
 
     def _unfinished(self) -> set[tuple[str, int]]:
         tasks = self._api.task_instances(self._wanted.dag_id, self._wanted.run_id)
-        ended = ("success", "skipped", "removed", *_FAILED)
-        return {(task.task_id, task.map_index) for task in tasks if task.state not in ended}
+        return {(task.task_id, task.map_index) for task in tasks if task.state not in _ENDED}
 
     def _rerun(self, before: Run, check_mode: bool) -> None:
         wanted = self._wanted
@@ -128,13 +135,14 @@ class RunChange:
         unpause = self._must_unpause(before)
         selections = [_ALL]
         if wanted.rerun == "failed_tasks":
-            tasks = self._api.task_instances(wanted.dag_id, wanted.run_id)
-            selections = select_failed(tasks, before.state, self._api.dialect is V2)
+            selections = self._select_failed(before)
         self.tasks = sorted({task for each in selections for task in self._api.clearable_tasks(before, each)})
         if not self.tasks:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             raise self._failed("was not rerun", diagnosis.nothing_to_clear())
+        if wanted.rerun == "failed_tasks" and self._api.dialect is V2:
+            self._warn_of_teardowns()
         if check_mode:
             self._planned(before._replace(state="queued", start_date=None, end_date=None))
             return
@@ -157,14 +165,62 @@ class RunChange:
             self.after = self._sent(clear, is_done)
         self.tasks = sorted(cleared) or self.tasks
 
+    def _select_failed(self, run: Run) -> list[Selection]:
+        listed = self._api.task_instances(self._wanted.dag_id, self._wanted.run_id)
+        unsure = [task for task in listed if task.ran is None]
+        known = {task: self._with_ran(task) for task in unsure[:_MOST_ASKED]}
+        tasks = [known.get(task, task) for task in listed]
+        takes_parts = self._api.dialect is V2
+        selections = select_failed(tasks, run.state, takes_parts)
+        guessed = [task for task in tasks if task.ran is None]
+        if guessed and selections:
+            self.warnings.append(
+                f"{_names(guessed)} ran and then became skipped. Whether this was by itself, or because the run was "
+                "ended while it waited for its next try, cannot be determined. It is cleared, and skips itself again "
+                "where the DAG has it so."
+            )
+        left = left_out(tasks, selections)
+        if left:
+            self.warnings.append(
+                f"Of the mapped {_names(left)}, instances that did not run are not cleared, because the API of "
+                f"{self._api.dialect.releases} cannot clear them without those that succeeded. Set rerun to all_tasks, "
+                "or clear these instances in the web interface."
+            )
+        return selections
+
+    def _warn_of_teardowns(self) -> None:
+        """Airflow 3.2 clears no setups and teardowns along, and no release tells which tasks are setups."""
+        try:
+            listed = self._api.tasks_of_dag(self._wanted.dag_id)
+        except CallFailed:
+            return  # the role may not read tasks of the DAG
+        left = teardowns_left_out(listed, self.tasks)
+        if left:
+            self.warnings.append(
+                f"Airflow does not clear the teardown {', '.join(left)} along, nor its setups. Airflow 3.2 never does. "
+                "Set rerun to all_tasks if the tasks that run again need them."
+            )
+
+    def _with_ran(self, task: TaskInstance) -> TaskInstance:
+        """The same with ``ran``, where the tries that Airflow has recorded show it."""
+        tries = self._api.tries_started(self._wanted.dag_id, self._wanted.run_id, task)
+        if tries is None or task.start_date not in tries:
+            return task
+        # A try is recorded when it fails, or is cleared, and the task instance has its dates until the next one starts.
+        if tries.count(task.start_date) > 1:
+            return task._replace(ran=False)
+        return task if task.may_be_sensor else task._replace(ran=True)
+
     def _must_unpause(self, run: Run) -> bool:
         """Whether the DAG has to be unpaused. Raises AirflowError where Airflow would start nothing of the run."""
         from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
         dag = self._api.dag(run.dag_id)
-        if dag.is_stale:
+        if dag.has_import_errors:  # nothing starts, or what was there before the file was changed
+            raise self._failed("was not changed", diagnosis.import_error(dag.dag_id))
+        if dag.is_stale:  # as one whose file cannot be imported may be too
             raise self._failed("was not changed", diagnosis.stale_dag(dag.dag_id))
-        if str(run.run_id).startswith(_BACKFILL) and self._is_left_alone(run):
+        if _is_of_backfill(run) and self._is_left_alone(run):
             raise self._failed("was not changed", diagnosis.run_of_backfill(self._api.dialect is V2))
         if dag.is_paused and self._wanted.if_paused == "fail":
             raise self._failed("was not changed", diagnosis.paused_dag_of_run(dag.dag_id))
@@ -178,10 +234,20 @@ class RunChange:
         """Whether the scheduler starts a run of a backfill no more: never on 2.x, on 3.x where it was cancelled."""
         if self._api.dialect is not V2:
             return True
+        why = "several backfills cover its date, and not all of them were"
         try:
-            return self._api.cancelled_backfill(run)
-        except CallFailed:
-            return False  # not to be found out
+            cancelled = self._api.cancelled_backfill(run)
+        except CallFailed as failure:
+            if failure.status not in (403, 404):
+                raise
+            cancelled, why = None, f"the API answers {failure.status} to the request for the backfills of the DAG"
+        if cancelled is None:
+            self.warnings.append(
+                f"Run {run.run_id!r} belongs to a backfill. Whether that was cancelled or paused cannot be determined: "
+                f"{why if run.logical_date else 'the run has no logical date'}. If it was, the run stays queued. Check "
+                "the backfills of the DAG in the web interface."
+            )
+        return bool(cancelled)
 
     def _planned(self, run: Run) -> None:
         self.after = run
@@ -233,13 +299,14 @@ def wanted_change(options: Mapping[str, Any]) -> Wanted:
 
 
 def select_failed(tasks: Sequence[TaskInstance], state: str | None, takes_parts: bool) -> list[Selection]:
-    """The tasks that failed, and those that did not run because of it: upstream_failed, or skipped by others.
+    """The tasks that failed, and those that did not run because of it: upstream_failed, skipped by others, or waiting.
 
-    Of what is skipped nobody knows why, so Airflow is to decide anew. ``state`` is the run's: a success was not ended
-    early unless a task failed. ``takes_parts``: instances of a mapped task can be named. Where they cannot, those that
-    failed take a request of their own.
+    Why others have skipped a task is not known, so Airflow is to decide again. What may have skipped itself counts as
+    skipped by others: to run it again does less harm than to leave it out without a word. ``state`` is the run's: a
+    success was not ended early unless a task failed. ``takes_parts``: instances of a mapped task can be named. Where
+    they cannot, those that failed take a request of their own.
     """
-    wanted = [task for task in tasks if task.state in _FAILED or (task.state == "skipped" and not task.ran)]
+    wanted = _wanted_instances(tasks)
     if state == "success" and not any(task.state in _FAILED for task in wanted):
         return []
     others = {task.task_id for task in tasks if task not in wanted}
@@ -249,6 +316,47 @@ def select_failed(tasks: Sequence[TaskInstance], state: str | None, takes_parts:
         return [Selection([*whole, *parts], False)] if wanted else []
     selections = [Selection(whole, False)] if whole else []
     return [*selections, Selection(sorted({task_id for task_id, _index in parts}), True)] if parts else selections
+
+
+def left_out(tasks: Sequence[TaskInstance], selections: Sequence[Selection]) -> list[TaskInstance]:
+    """The instances that should be cleared and that no selection takes, since it has only the failed ones of a task."""
+    only_failed = {name for one in selections if one.only_failed for name in one.tasks or ()}
+    return [one for one in _wanted_instances(tasks) if one.task_id in only_failed and one.state not in _FAILED]
+
+
+def teardowns_left_out(tasks: Sequence[Mapping[str, Any]], cleared: Sequence[str]) -> list[str]:
+    """The teardowns behind the tasks that are cleared, and not among them. ``tasks``: those of the DAG."""
+    behind = {str(task["task_id"]): task.get("downstream_task_ids") or [] for task in tasks}
+    reached: set[str] = set()
+    waiting = list(cleared)
+    while waiting:
+        following = set(behind.get(waiting.pop(), [])) - reached
+        reached |= following
+        waiting.extend(following)
+    # The trigger rule that as_teardown() sets, and that no other task may have.
+    teardowns = {str(task["task_id"]) for task in tasks if task.get("trigger_rule") == "all_done_setup_success"}
+    return sorted(teardowns & reached - set(cleared))
+
+
+def _wanted_instances(tasks: Sequence[TaskInstance]) -> list[TaskInstance]:
+    return [
+        task
+        for task in tasks
+        if task.state in (*_FAILED, *_WAITING) or (task.state == "skipped" and task.ran is not True)
+    ]
+
+
+def _names(tasks: Sequence[TaskInstance]) -> str:
+    names = sorted({task.task_id for task in tasks})
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ("task " if len(names) == 1 else "tasks ") + ", ".join(names[:_NAMED]) + more
+
+
+def _is_of_backfill(run: Run) -> bool:
+    """By its type. Only where the API does not tell it by its id: a run may be given any id."""
+    if run.run_type is not None:
+        return run.run_type == _BACKFILL
+    return str(run.run_id).startswith(_BACKFILL + "__")
 
 
 def _why_not(run: Run, wanted: Wanted) -> str | None:

@@ -10,16 +10,18 @@ ended, and not after so many.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Hashable, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.calls import identify
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline import all_within
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS, V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy, TransportError
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Run, parsed_date
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure, Run, parsed_date
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import (
     MARGIN,
     MOST_ENDED,
@@ -29,7 +31,13 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch impo
 
 _PAGE = 100
 _MOST_ACTIVE = 1000
+_MOST_ERRORS = 2000
 _MOST_INSPECTED = 20
+# One DAG or run whose request hangs must not hold up the others. After several in a row it is the server that hangs.
+_EACH_WITHIN = 5.0
+_MOST_UNANSWERED = 3
+_Answer = TypeVar("_Answer")
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 class Question(NamedTuple):
@@ -61,6 +69,29 @@ def identified(api: Api) -> Api:
     except TransportError as trouble:
         raise CallFailed("GET", path, trouble=trouble, dialect=api.dialect) from None
     return Api(api.anonymous, api.logins, DIALECTS[server.generation], retry_policy=lambda: RetryPolicy(0))
+
+
+def each(names: Iterable[_Name], ask: Callable[[_Name], _Answer]) -> tuple[dict[_Name, _Answer], list[_Name]]:
+    """Ask about one after the other. Returns the answers, and whom there is none of: first those that were not asked.
+
+    One that fails, or hangs, keeps no other from being asked.
+    """
+    answers: dict[_Name, _Answer] = {}
+    left: list[_Name] = []
+    failed: list[_Name] = []
+    in_a_row = 0
+    for name in names:
+        if in_a_row >= _MOST_UNANSWERED:
+            left.append(name)
+            continue
+        try:
+            with all_within(_EACH_WITHIN):
+                answers[name] = ask(name)
+            in_a_row = 0
+        except CallFailed as failure:
+            failed.append(name)
+            in_a_row = in_a_row + 1 if failure.answer is None else 0
+    return answers, [*left, *failed]
 
 
 def trouble(api: Api, failure: CallFailed, at: float) -> Inspection:
@@ -95,15 +126,18 @@ def _listed(api: Api, asked: Question, seen: Inspection) -> Inspection:
         if asked.failures:
             of_them = asked._replace(dag_ids=sorted({dag_id for dag_id, _run in asked.failures}))
             succeeded, more_succeeded = _ended(api, of_them, ["success"], asked.since_success or since)
+            seen = _with_recovered(api, asked, seen, succeeded)
         active = _active(api, asked)
     except CallFailed as failure:
         if failure.status != 400:  # before 2.3 it does not list by state
             raise
         return seen._replace(import_errors=_import_errors(api))
-    missing = _missing_dags(api, asked) if asked.dag_ids else None
-    seen = seen._replace(failed=failed, more_failed=more_failed, succeeded=succeeded, more_succeeded=more_succeeded)
-    seen = seen._replace(active=active)
-    return seen._replace(import_errors=_import_errors(api), missing_dags=missing)
+    seen = seen._replace(failed=failed, more_failed=more_failed, more_succeeded=more_succeeded, active=active)
+    if asked.dag_ids:
+        answers, unknown = each(asked.unsure, lambda dag_id: _exists(api, dag_id))
+        missing = [dag_id for dag_id, exists in answers.items() if not exists]
+        seen = seen._replace(missing_dags=missing, unknown_dags=unknown)
+    return seen._replace(import_errors=_import_errors(api))
 
 
 def _newest_end(api: Api, asked: Question) -> str | None:
@@ -113,16 +147,14 @@ def _newest_end(api: Api, asked: Question) -> str | None:
     return runs[0].end_date if runs else None
 
 
-def _missing_dags(api: Api, asked: Question) -> list[str]:
-    missing = []
-    for dag_id in asked.unsure:
-        try:
-            api.dag(dag_id)
-        except CallFailed as failure:
-            if not failure.missing:
-                raise
-            missing.append(dag_id)
-    return missing
+def _exists(api: Api, dag_id: str) -> bool:
+    try:
+        api.dag(dag_id)
+    except CallFailed as failure:
+        if failure.missing:
+            return False
+        raise
+    return True
 
 
 def _ended(api: Api, asked: Question, states: Sequence[str], since: datetime | None) -> tuple[list[Run], str | None]:
@@ -142,6 +174,30 @@ def _ended(api: Api, asked: Question, states: Sequence[str], since: datetime | N
         begin, offset = (last, 0) if last != begin else (begin, offset + len(runs))
 
 
+def _with_recovered(api: Api, asked: Question, seen: Inspection, succeeded: Sequence[Run]) -> Inspection:
+    """With the successes: of those that were failures, a task must have run. Where that is not known, look again."""
+    failures = set(asked.failures)
+    keys = [(run.dag_id, run.run_id) for run in succeeded if run.run_id and (run.dag_id, run.run_id) in failures]
+    answers, unknown = each(keys, lambda key: _any_task_ran(api, *key))
+    open_ends = [run.end_date for run in succeeded if (run.dag_id, run.run_id) in unknown and run.end_date]
+    return seen._replace(
+        succeeded=[run for run in succeeded if (run.dag_id, run.run_id) not in unknown],
+        without_tasks=[key for key, ran in answers.items() if not ran],
+        undecided=min(open_ends, key=parsed_date) if open_ends else None,
+    )
+
+
+def _any_task_ran(api: Api, dag_id: str, run_id: str) -> bool:
+    try:
+        return api.any_task_ran(dag_id, run_id)
+    except AirflowError:  # no such run can be named in a path
+        return True
+    except CallFailed as failure:
+        if failure.status in (403, 404):  # the role may not see tasks, or the run has been deleted meanwhile
+            return True
+        raise
+
+
 def _active(api: Api, asked: Question) -> Listed:
     """The runs that are queued or running, those first that are due for the longest time."""
     found: dict[tuple[str, str | None], Run] = {}
@@ -155,10 +211,18 @@ def _active(api: Api, asked: Question) -> Listed:
         if not runs:
             break
     if pages > 1:  # a run may have slipped from one page to the one before
-        for dag_id, run_id in [key for key in asked.stuck if key not in found][:_MOST_INSPECTED]:
-            now = api.run(dag_id, run_id)
-            found[dag_id, run_id] = now or Run(dag_id, run_id, None, None, None, None, None, None, None)
+        left = [key for key in asked.stuck if key not in found]
+        answers, _unknown = each(left[:_MOST_INSPECTED], lambda key: _run_now(api, *key))
+        found.update({key: run for key, run in answers.items() if run is not None})
     return Listed(list(found.values()), complete=pages <= 1)
+
+
+def _run_now(api: Api, dag_id: str, run_id: str) -> Run | None:
+    """The run, or one without a state if it is gone. None if it cannot be named in a path."""
+    try:
+        return api.run(dag_id, run_id) or Run(dag_id, run_id, None, None, None, None, None, None, None)
+    except AirflowError:
+        return None
 
 
 def _filters(asked: Question, **filters: Any) -> Mapping[str, Any]:
@@ -167,13 +231,23 @@ def _filters(asked: Question, **filters: Any) -> Mapping[str, Any]:
 
 
 def _import_errors(api: Api) -> Listed | None:
-    try:
-        found, total = api.inspect_import_errors()
-    except CallFailed as failure:
-        if failure.status == 403 and not failure.foreign:
-            return None  # the role may not see them
-        raise
-    return Listed(found, complete=total <= len(found))
+    """What cannot be imported, each file once. That is all of it if each page has counted as many rows."""
+    found: dict[ImportFailure, None] = {}
+    offset, totals = 0, set()
+    while True:
+        try:
+            page, total = api.inspect_import_errors(offset)
+        except CallFailed as failure:
+            if failure.status == 403 and not failure.foreign:
+                return None  # the role may not see them
+            raise
+        found.update(dict.fromkeys(page))
+        totals.add(total)
+        is_cut = not page and offset < total
+        # Of Airflow 3 it is not known how many rows a page has: it lists a file of several DAGs once.
+        offset += _PAGE if api.dialect is V2 else len(page)
+        if is_cut or offset >= min(total, _MOST_ERRORS):
+            return Listed(list(found), complete=not is_cut and offset >= total and len(totals) == 1)
 
 
 def _is_refusal(failure: CallFailed) -> bool:

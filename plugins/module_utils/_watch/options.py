@@ -27,6 +27,12 @@ _LIMITS = {
     "unhealthy_after": "unhealthy",
 }
 _IN_LOGIN_FILE = ("username", "password", "token")
+# A login of one API -> what it stands in place of, where that is given for all APIs.
+_REPLACES = {
+    "username": ("token", "login_file"),
+    "token": ("username", "password", "login_file"),
+    "login_file": ("username", "password", "token"),
+}
 _OF_ALL = ("apis", "dag_ids", "state_folder", "feedback", "until_handled", *_LIMITS)
 _OF_ONE = ("name", "login_file", "dag_ids", "api_url", *API_ARGUMENTS)
 
@@ -49,7 +55,7 @@ def watched(args: Mapping[str, Any], environment: Mapping[str, str] | None = Non
     if not isinstance(apis, list) or not apis or not all(isinstance(one, dict) for one in apis):
         raise AirflowError("apis must be a list of the APIs to watch, each with its url.")
     common = {name: args[name] for name in _OF_ONE if name in args and args.get("apis") is not None}
-    found = [_one({**common, **api}, args, environment) for api in apis]
+    found = [_one({**_beside(common, api), **api}, args, environment) for api in apis]
     names = [one.name for one in found]
     for name in names:
         if names.count(name) > 1:
@@ -100,6 +106,12 @@ def _one(api: Mapping[str, Any], args: Mapping[str, Any], environment: Mapping[s
         return Watched(str(name), lambda: options, dag_ids)
     path = os.path.expanduser(str(file))
     return Watched(str(name), lambda: {**options, **_login_of(path)}, dag_ids)
+
+
+def _beside(common: Mapping[str, Any], api: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts for all APIs, without the kinds of login in whose place this one has its own."""
+    others = {name for own, replaced in _REPLACES.items() if api.get(own) for name in replaced}
+    return {name: value for name, value in common.items() if name not in others}
 
 
 def _login_of(path: str) -> dict[str, str]:

@@ -29,6 +29,9 @@ _SOON = 5.0
 # The seconds until a login that was refused is tried again where something has happened since that may have mended it.
 _FIRST_PAUSE = 15.0
 _LONGEST_PAUSE = 900.0
+# A scheduler that is busy at one moment is no broken one.
+_LOOKS = 2
+_OWN = ("lasted", "looks", "started", "begin", "told", "error")  # what is known of a problem and is not in its event
 
 
 class Limits(NamedTuple):
@@ -66,11 +69,14 @@ class Inspection(NamedTuple):
     newest: str | None = None  # in the first look, when the run that ended last has ended
     failed: Sequence[Run] | None = None
     succeeded: Sequence[Run] = ()  # of the DAGs with a failure
+    without_tasks: Sequence[tuple[str, str | None]] = ()  # DAG and run of those of which no task ran
+    undecided: str | None = None  # the first end of a success of which that is not known
     more_failed: str | None = None  # the end from which on there are more, None if these are all
     more_succeeded: str | None = None
     active: Listed | None = None  # runs
-    import_errors: Listed | None = None  # pairs of a file and the error
+    import_errors: Listed | None = None  # ImportFailures
     missing_dags: Sequence[str] | None = None  # of those that are named
+    unknown_dags: Sequence[str] = ()  # of which it is not known whether they exist
 
 
 class Watch:
@@ -84,6 +90,7 @@ class Watch:
         self._open: dict[str, dict[str, Any]] = state.setdefault("open", {})
         self._reported: dict[str, str] = state.setdefault("told", {})
         self._refusal: dict[str, Any] = state.setdefault("refusal", {})
+        self._since_listed: float | None = None  # seconds since all active runs were listed, by this process
 
     @property
     def since(self) -> datetime | None:
@@ -93,7 +100,9 @@ class Watch:
     @property
     def since_success(self) -> datetime | None:
         """The same for successes of the DAGs with a failure."""
-        return self._from("since_success", "more_succeeded") or self.since
+        since = self._from("since_success", "more_succeeded") or self.since
+        undecided = self.state.get("undecided")
+        return min(since, parsed_date(undecided)) if since and undecided else since
 
     def _from(self, name: str, more: str) -> datetime | None:
         """From the latest end that is known, and what may be written down late; or where the look before stopped."""
@@ -158,6 +167,8 @@ class Watch:
         events: list[dict[str, Any]] = []
         for one in self._open.values():
             one["lasted"] += max(0.0, seen.passed)
+        if self._since_listed is not None:
+            self._since_listed += max(0.0, seen.passed)
         self._take_health(events, seen)
         if seen.trouble is not None:
             self.hope()
@@ -185,14 +196,18 @@ class Watch:
             return
         for dag_id in seen.missing_dags:
             self._is_so(events, seen, "dag_not_found", 0.0, dag_id, dag_id=dag_id)
-        for dag_id in set(self.missing_dags) - set(seen.missing_dags):
+        for dag_id in set(self.missing_dags) - set(seen.missing_dags) - set(seen.unknown_dags):
             self._is_over(events, seen, "dag_not_found", dag_id)
 
     def _take_health(self, events: list[dict[str, Any]], seen: Inspection) -> None:
+        if seen.health is None:  # what it was meanwhile is not known, so the time begins again
+            for key, one in list(self._open.items()):
+                if one["type"] == "component_unhealthy" and not one["told"]:
+                    del self._open[key]
         for component, status in (seen.health or {}).items():
             if status == "unhealthy":
                 limit = self._limits.unhealthy
-                self._is_so(events, seen, "component_unhealthy", limit, component, component=component)
+                self._is_so(events, seen, "component_unhealthy", limit, component, component=component, looks=_LOOKS)
             else:
                 self._is_over(events, seen, "component_unhealthy", component)
 
@@ -218,8 +233,10 @@ class Watch:
             name = f"{run.dag_id} {run.run_id}"
             self._is_so(events, seen, "run_failed", 0.0, name, since=run.end_date, **_of(run))
         for run in seen.succeeded:
+            if (run.dag_id, run.run_id) in seen.without_tasks:
+                continue  # all was skipped, for instance after the run was ended by hand: what failed is not done
             self._is_over(events, seen, "run_failed", f"{run.dag_id} {run.run_id}", **_of(run))
-        self.state.update(more_failed=seen.more_failed, more_succeeded=seen.more_succeeded)
+        self.state.update(more_failed=seen.more_failed, more_succeeded=seen.more_succeeded, undecided=seen.undecided)
         if seen.more_failed is None:
             self.state.pop("settled", None)
         self._advance("since", seen.failed, seen.server_time)
@@ -261,25 +278,38 @@ class Watch:
             limit = self._limits.queued if run.state == "queued" else self._limits.running
             name = f"{run.state} {run.dag_id} {run.run_id}"
             still.add("run_stuck " + name)
-            lasted = 0.0
-            if run.state == "running" and run.start_date and seen.server_time is not None:
-                lasted = max(0.0, (seen.server_time - parsed_date(run.start_date)).total_seconds())
-                if lasted < limit:
-                    continue
-            self._is_so(events, seen, "run_stuck", limit, name, lasted=lasted, **_of(run))
+            known = self._open.get("run_stuck " + name)
+            if known is not None and known.get("started") != run.start_date:  # it was rerun since
+                self._is_over(events, seen, "run_stuck", name)
+            lasted = self._has_run_for(run, seen)
+            self._is_so(events, seen, "run_stuck", limit, name, lasted=lasted, started=run.start_date, **_of(run))
         listed = {f"{run.dag_id} {run.run_id}" for run in seen.active.found}
         for key in sorted({key for key, one in self._open.items() if one["type"] == "run_stuck"} - still):
             _kind, _state, name = key.split(" ", 2)
             if seen.active.complete or name in listed or not self._open[key]["told"]:
                 self._is_over(events, seen, "run_stuck", key.partition(" ")[2])
+        self._since_listed = 0.0 if seen.active.complete else None
+
+    def _has_run_for(self, run: Run, seen: Inspection) -> float:
+        """For how many seconds a run that is seen for the first time surely runs already. The rest is measured.
+
+        A clock may jump, that of the server or ours. So both have to show it, and it is no longer than the time since
+        a list did not have it.
+        """
+        if run.state != "running" or not run.start_date or seen.server_time is None:
+            return 0.0
+        ours = datetime.fromtimestamp(seen.at, timezone.utc)
+        lasted = max(0.0, (min(ours, seen.server_time) - parsed_date(run.start_date)).total_seconds())
+        return lasted if self._since_listed is None else min(lasted, self._since_listed)
 
     def _take_import_errors(self, events: list[dict[str, Any]], seen: Inspection) -> None:
         if seen.import_errors is None:
             return
         still = set()
-        for file, error in seen.import_errors.found:
-            still.add(f"import_error {file}")
-            self._is_so(events, seen, "import_error", 0.0, file, file=file, error=error)
+        for file, error, bundle in seen.import_errors.found:
+            name = file if bundle is None else f"{bundle} {file}"
+            still.add(f"import_error {name}")
+            self._is_so(events, seen, "import_error", 0.0, name, file=file, bundle=bundle, error=error)
         if seen.import_errors.complete:
             gone = {key for key, one in self._open.items() if one["type"] == "import_error"} - still
             for key in sorted(gone):
@@ -294,14 +324,20 @@ class Watch:
         name: str = "",
         **details: Any,
     ) -> None:
-        """Something is so; it is told as soon as it has been so for ``limit`` seconds."""
+        """Something is so; it is told as soon as it has been so for ``limit`` seconds, and for ``looks`` looks."""
         key = f"{kind} {name}".strip()
-        lasted = details.pop("lasted", 0.0)
+        lasted, looks = details.pop("lasted", 0.0), details.pop("looks", 1)
+        started = details.pop("started", None)
         if key not in self._open:
             begin = details.get("since") or _iso(seen.at - lasted)
             self._open[key] = {"type": kind, "begin": begin, "lasted": lasted, "told": False}
+            if started is not None:
+                self._open[key]["started"] = started
         one = self._open[key]
-        if one["told"] or one["lasted"] < limit:
+        if one["told"]:
+            return
+        one["looks"] = one.get("looks", 0) + 1
+        if one["lasted"] < limit or one["looks"] < looks:
             return
         one.update(_plain(details), told=True)
         events.append(self._event(seen, key, one, False))
@@ -316,7 +352,7 @@ class Watch:
             events.append(self._event(seen, key, {**one, **_plain(details)}, True))
 
     def _event(self, seen: Inspection, key: str, one: Mapping[str, Any], recovered: bool) -> dict[str, Any]:
-        details = {name: value for name, value in one.items() if name not in ("lasted", "begin", "told", "error")}
+        details = {name: value for name, value in one.items() if name not in _OWN}
         if not recovered and "error" in one:
             details["error"] = one["error"]
         details.pop("since", None)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -15,10 +14,12 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import (
     Question,
+    each,
     identified,
     inspect,
     trouble,
@@ -116,10 +117,8 @@ class Watcher:
         self._has_more = bool(seen.more_failed or seen.more_succeeded)
         events = self._watch.take(seen, self._login)
         if seen.missing_dags is not None:
-            self._unsure = list(seen.missing_dags)
-        dags: dict[str, dict[str, Any]] = {}
-        for event in events:
-            self._add_dag(event, dags)
+            self._unsure = [*seen.missing_dags, *seen.unknown_dags]
+        self._add_dags(events)
         self._cursor.outbox += events
         for one in self._unhandled:
             one["lasted"] += seen.passed
@@ -170,18 +169,18 @@ class Watcher:
             self._api = None
             return Inspection(now, trouble=_not_understood(error)._asdict())
 
-    def _add_dag(self, event: dict[str, Any], known: dict[str, dict[str, Any]]) -> None:
+    def _add_dags(self, events: Sequence[dict[str, Any]]) -> None:
         """What who acts on a run has to know of its DAG; None where it cannot be told. Each DAG is asked for once."""
-        if event["recovered"] or event["type"] not in ("run_failed", "run_stuck"):
-            return
-        dag_id = event["dag_id"]
-        if dag_id not in known:
-            known[dag_id] = {"dag_paused": None, "dag_tags": []}
-            if self._api is not None:
-                with contextlib.suppress(CallFailed):
-                    dag, tags = self._api.inspect_tags(dag_id)
-                    known[dag_id] = {"dag_paused": dag.is_paused, "dag_tags": harmless(tags)}
-        event.update(known[dag_id])
+        of_runs = [one for one in events if not one["recovered"] and one["type"] in ("run_failed", "run_stuck")]
+        api = self._api
+        found: dict[str, tuple[Dag, list[str]]] = {}
+        if api is not None:
+            found, _unknown = each(dict.fromkeys(event["dag_id"] for event in of_runs), api.inspect_tags)
+        for event in of_runs:
+            event.update(dag_paused=None, dag_tags=[])
+            if event["dag_id"] in found:
+                dag, tags = found[event["dag_id"]]
+                event.update(dag_paused=dag.is_paused, dag_tags=harmless(tags))
 
 
 def _not_understood(error: Exception) -> Diagnosis:

@@ -209,10 +209,12 @@ def case(request: pytest.FixtureRequest, ansible: Ansible) -> Iterator[Case]:
         runs = [{"dag_id": dag_id, "run_id": "r"} for dag_id in dag_ids[2:]]
         failed = case.one("airflow_dag_trigger", runs=runs, wait=True, wait_timeout=180)
         assert [outcome["dag_run"]["state"] for outcome in failed["outcomes"]] == ["failed"] * len(runs), failed
-        case.one("airflow_dag_trigger", runs=[{"dag_id": dag_id, "run_id": "r"} for dag_id in ("chain", "waiting")])
-        airflow.wait_until(lambda: case.ran("chain") == ["a"], "the first task runs", 120)
+        # One after the other: SequentialExecutor runs one task at a time.
+        case.one("airflow_dag_trigger", dag_id="waiting", run_id="r")
         state = "SELECT state FROM task_instance WHERE dag_id = 'waiting' AND task_id = 'load'"
         airflow.wait_until(lambda: case.sql(state) == ["up_for_retry"], "the task waits for its next try", 120)
+        case.one("airflow_dag_trigger", dag_id="chain", run_id="r")
+        airflow.wait_until(lambda: case.ran("chain") == ["a"], "the first task runs", 120)
         for dag_id in ("chain", "waiting"):
             ended = case.one("airflow_dag_run", dag_id=dag_id, run_id="r", state="failed")
             assert ended["changed"], ended

@@ -65,6 +65,7 @@ else
   echo RUNNING > @folder@/$STAND_IN_HOST/program
 fi
 """
+BACKEND = "airflow.api.auth.backend."
 FAILS = {"failed": True, "msg": "/root/airflow/airflow.cfg is no file on this host."}
 WORKS: dict[str, Any] = {
     "reachable": True,
@@ -89,7 +90,7 @@ def unhealthy(running_task: str | None, **more: str) -> dict[str, Any]:
 def server(health: str | None) -> dict[str, Any]:
     """What airflow_api_auth_info returns of a host with a server of that health, or without one."""
     found = None if health is None else {"pid": 1, "health": health, "url": "http://127.0.0.1:8080"}
-    return {"airflow_version": "2.11.2", "server": found, "section": "api", "effective": ["x.session"]}
+    return {"airflow_version": "2.11.2", "server": found, "section": "api", "effective": [BACKEND + "session"]}
 
 
 @dataclass
@@ -138,7 +139,9 @@ def auth(expected: str, info: Any, done: Any = None, api: Any = None) -> Case:
     return Case(expected, answers, problem=AUTH)
 
 
+OTHER = ["company.sso.basic_auth", BACKEND + "session"]
 SET = {"changed": True, "before": ["x.session"], "after": ["x.basic_auth", "x.session"], "restarted": True}
+SET["login_verified"] = True
 UNITS = {
     # One that comes first and cannot be fixed: all others have to be tried all the same.
     "never-up": web("restarted, and does not work after 2 seconds", "failed enabled", FAILS, DOWN, restarted=True),
@@ -183,14 +186,20 @@ UNITS = {
     "no-cause": web("no rule fixes the cause unknown", "failed enabled", FAILS, problem={"diagnosis": None}),
     "busy": part("the task load.sleep runs", "active enabled", unhealthy("load.sleep")),
     "perhaps-busy": part("whether a task runs is not known", "active enabled", unhealthy(None)),
-    "hung": part("done", "active enabled", [unhealthy(""), WORKS], restarted=True),
+    "hung": part("done", "active enabled", [unhealthy("")] * 8 + [WORKS], restarted=True),
+    "busy-again": part("the task load.sleep runs", "active enabled", [unhealthy("")] * 3 + [unhealthy("load.sleep")]),
+    "back-again": part("it is healthy again", "active enabled", [unhealthy("")] * 3 + [WORKS]),
     "stopped": part("done", "inactive enabled", [unhealthy("load.sleep"), WORKS], restarted=True),
     "no-database-either": part("its database does not", "active enabled", unhealthy("", metadatabase="unhealthy")),
     "back": part("it is healthy again", "active enabled", WORKS),
     "metadatabase": Case("restarts the component metadatabase", problem={**SCHEDULER, "component": "metadatabase"}),
     "rolled-back": auth("failed", server("healthy"), {"failed": True, "msg": "Rolled back: the login is rejected."}),
-    "kerberos": auth("the server accepts kerberos_auth", {**server("healthy"), "effective": ["a.kerberos_auth"]}),
+    "kerberos": auth(
+        "the server accepts kerberos_auth", {**server("healthy"), "effective": [BACKEND + "kerberos_auth"]}
+    ),
+    "other-backend": auth("the server accepts company.sso.basic_auth", {**server("healthy"), "effective": OTHER}),
     "set": auth("accepted", server("healthy"), SET),
+    "not-verified": auth("accepted", server("healthy"), {**SET, "login_verified": False}),
     "rerun": Case(
         "cleared",
         {"airflow_dag_run": {"changed": True, "dag_run": {"state": "queued"}, "tasks": ["t"], "reason": None}},
@@ -362,7 +371,7 @@ def test_the_api_is_reached_as_the_event_source_reaches_it(
     assert (call["ca_path"], call["username"], call["token"]) == ("/ca.pem", "op", "")
     assert "name" not in call
     (call,) = night[0].calls("set", "airflow_api_info")
-    assert (call["validate_certs"], call["timeout"], call["url"]) == (False, 9, "http://set")
+    assert (call["validate_certs"], call["timeout"], call["url"]) == (False, 9, "http://set/")
     (call,) = night[0].calls("set", "airflow_api_auth")
     assert (call["username"], call["password"]) == ("op", "pw-of-op-1")
     assert [call for name in ("kerberos", "no-cause") for call in night[0].calls(name, "airflow_api_auth")] == []

@@ -14,11 +14,13 @@ description:
     C(type) is one of C(run_failed), C(run_stuck) (queued or running for too long), C(import_error) (of a DAG's file),
     C(component_unhealthy) (such as the scheduler), C(api_unreachable), C(credentials_refused) and C(dag_not_found)
     (one of O(dag_ids) that Airflow does not have). C(recovered) says whether it is over.
+  - A failed run is over if it succeeds. It is not over if all of its tasks were skipped, or if it has none.
   - Runs and import errors are watched on Airflow 2.3 and later. Of older ones health, login and whether they answer.
   - What is known is kept in O(state_folder), so that nothing is told twice, nor lost, when the rulebook is started anew
     or the API was away.
-  - A look takes five requests, six while a failed run waits to be mended, and one more for each page of 100 runs, for
-    each DAG that something is told of, and for each of O(dag_ids) that was not found yet.
+  - A look takes five requests, six while a failed run waits to be mended, and one more for each page of 100 runs or
+    import errors, for each DAG that something is told of, for each failed run that succeeds, and for each of O(dag_ids)
+    that was not found yet.
   - The clocks of this host and of the server may jump. How long something lasts is measured, and not read from a clock.
   - A login that is refused is not tried again for 15 minutes, or until the login is another one. Where the server was
     restarted since, or somebody has made the file C(NAME.wake) in O(state_folder), it is tried earlier, but each time
@@ -32,7 +34,8 @@ options:
         log in, such as C(username) and C(password), C(token), C(kerberos), C(headers), C(ca_path), C(api_version).
       - With C(login_file) username and password, or token, are read from a JSON file, anew with each look.
       - Without O(apis) these options stand beside the others, for one API.
-      - What stands beside the others counts for each of O(apis) that has no value of its own.
+      - What stands beside the others counts for each of O(apis) that has no value of its own. A login of one of O(apis)
+        takes precedence over a login of another kind there.
     type: list
     elements: dict
   interval:

@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import (
+    backend_name,
     backends_in_file,
     backends_override,
     backends_setting,
@@ -138,3 +139,15 @@ def test_variables_that_beat_the_file() -> None:
     assert backends_override(family_of("2.2.5"), {**old, **new}) == ("AIRFLOW__API__AUTH_BACKEND", "a")
     assert backends_override(family_of("2.2.5"), new) is None
     assert backends_override(family_of("2.11.2"), {"airflow__api__auth_backends": "x"}) is None
+
+
+def test_name_of_a_backend_by_any_of_its_paths() -> None:
+    for path, name in (
+        ("airflow.api.auth.backend.basic_auth", "basic_auth"),
+        ("airflow.contrib.auth.backends.password_auth", "basic_auth"),
+        ("airflow.providers.fab.auth_manager.api.auth.backend.session", "session"),
+        (" airflow.api.auth.backend.kerberos_auth", "kerberos_auth"),
+        ("session", "session"),
+        ("company.auth.session", "company.auth.session"),
+    ):
+        assert backend_name(path) == name

@@ -28,6 +28,7 @@ RUN = {
     "external_trigger": True,
     "logical_date": "2026-01-31T08:00:00+00:00",
     "note": None,
+    "run_type": "manual",
     "start_date": None,
     "state": "queued",
 }
@@ -75,6 +76,7 @@ class TestCalls:
             "end_date": None,
             "note": None,
             "url": server.url + "/dags/load/grid?dag_run_id=r%2B1",
+            "run_type": "manual",
         }
 
     def test_page_of_a_run_before_2_4(self, api: Api, server: Server) -> None:

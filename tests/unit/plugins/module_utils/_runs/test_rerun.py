@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 from urllib.parse import quote
 
 import pytest
@@ -23,7 +23,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._errors import Ai
 from ansible_collections.fleetops.airflow.plugins.module_utils._runs.rerun import (
     RunChange,
     Wanted,
+    left_out,
     select_failed,
+    teardowns_left_out,
     wanted_change,
 )
 from hypothesis import given
@@ -52,14 +54,18 @@ class FakeAirflow(Http):
             {"task_id": "load", "state": "failed", "duration": 1.0},
             {"task_id": "report", "state": "upstream_failed"},
         ]
-        self.is_paused = self.is_stale = False
+        self.is_paused = self.is_stale = self.has_import_errors = False
         self.has_teardown = False
         self.backfills: list[dict[str, Any]] = []
+        self.hides_backfills = False
+        self.dag_tasks: list[dict[str, Any]] = []
+        self.tries: dict[str, list[str]] = {}  # by task, when each that Airflow has recorded started
         self.fails_again = False
         self.forgets = False
         self.clears = 0
         self.patches = 0
         self.run_id = "mine"
+        self.run_type: str | None = None
         self.sent: list[tuple[str, str, Any]] = []
 
     def send(self, method: str, path: str, *, document: Mapping[str, Any] | None = None, **_other: Any) -> Answer:
@@ -80,11 +86,16 @@ class FakeAirflow(Http):
             return self.clear(document)
         if path.split("?")[0].endswith("/dags/load"):
             self.is_paused = document.get("is_paused", self.is_paused)
-            return as_answer(200, {"dag_id": "load", "is_paused": self.is_paused, "is_stale": self.is_stale})
+            state = {"is_paused": self.is_paused, "is_stale": self.is_stale}
+            return as_answer(200, {"dag_id": "load", **state, "has_import_errors": self.has_import_errors})
         if "/backfills" in path:
-            return as_answer(200, {"backfills": self.backfills, "total_entries": len(self.backfills)})
-        if "/taskInstances" in path:
-            return as_answer(200, {"task_instances": self.tasks, "total_entries": len(self.tasks)})
+            if self.hides_backfills:
+                return as_answer(403, {"detail": "Forbidden"})
+            offset = int((re.findall(r"offset=(\d+)", path) or ["0"])[0])
+            page = self.backfills[offset : offset + 100]
+            return as_answer(200, {"backfills": page, "total_entries": len(self.backfills)})
+        if "/task" in path:
+            return self.about_tasks(path)
         if f"/dagRuns/{quote(self.run_id)}" not in path:
             kind = "https://airflow.apache.org/docs/apache-airflow/2.11.2/x"
             return as_answer(404, {"title": "no such run", "type": kind}, "application/problem+json")
@@ -99,6 +110,17 @@ class FakeAirflow(Http):
         elif self.state == "queued" and self.fails_again:
             self.state, self.end_date = "failed", "2026-01-31T08:%02d:00+00:00" % self.clears
         return as_answer(200, self.run())
+
+    def about_tasks(self, path: str) -> Answer:
+        if path.endswith("/tasks"):
+            return as_answer(200, {"tasks": self.dag_tasks, "total_entries": len(self.dag_tasks)})
+        if path.endswith("/tries"):
+            tries = self.tries.get(path.split("/taskInstances/")[1][: -len("/tries")])
+            if tries is None:
+                return as_answer(404, {"title": "Not Found"}, "application/problem+json")
+            listed = [{"start_date": date} for date in tries]
+            return as_answer(200, {"task_instances": listed, "total_entries": len(listed)})
+        return as_answer(200, {"task_instances": self.tasks, "total_entries": len(self.tasks)})
 
     def clear(self, document: dict[str, Any]) -> Answer:
         tasks = [task["task_id"] for task in self.tasks]
@@ -118,6 +140,8 @@ class FakeAirflow(Http):
             "execution_date": ENDED,
             "conf": {},
         }
+        if self.run_type is not None:
+            known["run_type"] = self.run_type
         return {**known, "state": self.state, "end_date": self.end_date}
 
     @property
@@ -145,7 +169,8 @@ class TestRerun:
             airflow = FakeAirflow()
             change = change_on(airflow, dialect, rerun="failed_tasks")
             change.make()
-            assert airflow.methods == ["GET", "GET", "GET", "POST", "POST", "GET"]
+            about_teardowns = ["GET"] if dialect is V2 else []
+            assert airflow.methods == ["GET", "GET", "GET", "POST", *about_teardowns, "POST", "GET"]
             look, request = (document for method, _path, document in airflow.sent if method == "POST")
             of_run = {"dag_run_id": "mine"} if dialect is V2 else {"start_date": ENDED, "end_date": ENDED}
             named = {"task_ids": ["load", "report"], "only_failed": False}  # so that their setups come along
@@ -284,6 +309,23 @@ class TestSelection:
         assert select_failed([self.DONE, behind], "failed", False) == [Selection(["report"], False)]
         assert select_failed([self.DONE, behind], "success", False) == []
 
+    def test_what_waits_in_a_run_that_was_ended(self) -> None:
+        """Before 2.4, who sets a run to failed leaves in it what waits."""
+        for state in (None, "scheduled", "up_for_retry", "up_for_reschedule"):
+            waiting = TaskInstance("again", -1, state, True)
+            assert select_failed([self.DONE, waiting], "failed", False) == [Selection(["again"], False)]
+        running = TaskInstance("delete", -1, "running", True)
+        assert select_failed([self.DONE, running], "failed", False) == []
+
+    def test_part_of_a_mapped_task_that_did_not_run(self) -> None:
+        each = [TaskInstance("each", 0, "success", True), TaskInstance("each", 1, "failed", True)]
+        behind = TaskInstance("each", 2, "skipped", False)
+        selections = select_failed([*each, behind], "failed", False)
+        assert selections == [Selection(["each"], True)]
+        assert left_out([*each, behind], selections) == [behind]
+        selections = select_failed([*each, behind], "failed", True)
+        assert left_out([*each, behind], selections) == []
+
     def test_part_of_a_mapped_task(self) -> None:
         each = [TaskInstance("each", index, "failed" if index == 2 else "success", True) for index in range(3)]
         assert select_failed([self.FAILED, *each], "failed", True) == [Selection(["load", ("each", 2)], False)]
@@ -292,6 +334,98 @@ class TestSelection:
             Selection(["each"], True),
         ]
         assert select_failed(each, "failed", False) == [Selection(["each"], True)]
+
+
+class TestSkipped:
+    """A task that ran and is skipped: by itself, or by who ended the run while it waited for its next try."""
+
+    OF_RETRY: Mapping[str, Any] = {
+        "task_id": "fetch",
+        "state": "skipped",
+        "operator": "PythonOperator",
+        "start_date": "2026-01-31T07:00:00+00:00",
+        "duration": 3.0,
+        "try_number": 1,
+        "max_tries": 2,
+    }
+
+    def rerun(self, tries: list[str] | None, dialect: Dialect = V1, **other: Any) -> RunChange:
+        airflow = FakeAirflow()
+        airflow.tasks.append({**self.OF_RETRY, **other})
+        if tries is not None:
+            airflow.tries["fetch"] = tries
+        change = change_on(airflow, dialect, rerun="failed_tasks")
+        change.make()
+        return change
+
+    @pytest.mark.parametrize("dialect", [V1, V2])
+    def test_try_is_recorded_so_it_failed(self, dialect: Dialect) -> None:
+        started = str(self.OF_RETRY["start_date"])
+        change = self.rerun([started, started], dialect)
+        assert change.tasks == ["fetch", "load", "report"]
+        assert change.warnings == []
+
+    @pytest.mark.parametrize("dialect", [V1, V2])
+    def test_try_is_not_recorded_so_it_skipped_itself(self, dialect: Dialect) -> None:
+        change = self.rerun(["2026-01-31T06:00:00+00:00", str(self.OF_RETRY["start_date"])], dialect)
+        assert change.tasks == ["load", "report"]
+        assert change.warnings == []
+
+    def test_airflow_records_no_tries(self) -> None:
+        change = self.rerun(None)
+        assert change.tasks == ["fetch", "load", "report"]
+        (warning,) = change.result()["warnings"]
+        assert "task fetch ran and then became skipped" in warning
+
+    def test_without_retries_it_skipped_itself(self) -> None:
+        change = self.rerun(None, max_tries=0)
+        assert change.tasks == ["load", "report"]
+        assert "warnings" not in change.result()
+
+    def test_sensor_may_have_waited_without_retries(self) -> None:
+        for other in ({"operator": "HttpSensor"}, {"operator": None}):
+            change = self.rerun([str(self.OF_RETRY["start_date"])], max_tries=0, **other)
+            assert change.tasks == ["fetch", "load", "report"]
+            assert len(change.warnings) == 1
+
+    def test_never_started(self) -> None:
+        change = self.rerun(None, duration=0.0)
+        assert change.tasks == ["fetch", "load", "report"]
+        assert change.warnings == []
+
+    def test_mapped_instance_is_asked_for_by_its_index(self) -> None:
+        started = str(self.OF_RETRY["start_date"])
+        airflow = FakeAirflow()
+        airflow.tasks.append({**self.OF_RETRY, "map_index": 3})
+        airflow.tries["fetch/3"] = [started]
+        change = change_on(airflow, rerun="failed_tasks")
+        change.make()
+        assert change.tasks == ["load", "report"]
+
+
+class TestTeardowns:
+    TASKS: Sequence[Mapping[str, Any]] = [
+        {"task_id": "create", "trigger_rule": "all_success", "downstream_task_ids": ["load", "delete"]},
+        {"task_id": "load", "trigger_rule": "all_success", "downstream_task_ids": ["report"]},
+        {"task_id": "report", "trigger_rule": "all_done", "downstream_task_ids": ["delete"]},
+        {"task_id": "delete", "trigger_rule": "all_done_setup_success", "downstream_task_ids": ["mail"]},
+        {"task_id": "mail", "trigger_rule": "all_success", "downstream_task_ids": None},
+    ]
+
+    def test_behind_what_is_cleared_and_not_cleared_along(self) -> None:
+        assert teardowns_left_out(self.TASKS, ["load", "report"]) == ["delete"]
+        assert teardowns_left_out(self.TASKS, ["create", "load", "report", "delete"]) == []
+        assert teardowns_left_out(self.TASKS, ["mail"]) == []
+        assert teardowns_left_out(self.TASKS, ["of a DAG that has been changed"]) == []
+
+    def test_airflow_that_leaves_them_out_is_reported(self) -> None:
+        airflow = FakeAirflow()
+        airflow.dag_tasks = [dict(task) for task in self.TASKS]
+        change = change_on(airflow, V2, rerun="failed_tasks")
+        change.make()
+        assert change.tasks == ["load", "report"]
+        (warning,) = change.warnings
+        assert "the teardown delete along" in warning
 
 
 class TestWhatWouldNotStart:
@@ -314,6 +448,21 @@ class TestWhatWouldNotStart:
             change_on(airflow, rerun="all_tasks").make()
         assert caught.value.details["diagnosis"]["code"] == "dag_stale"
 
+    @pytest.mark.parametrize("is_stale", [True, False])
+    def test_file_that_cannot_be_imported(self, is_stale: bool) -> None:
+        orders: list[dict[str, Any]] = [{"rerun": "all_tasks"}, {"rerun": "failed_tasks"}, {"state": "queued"}]
+        for wanted in orders:
+            airflow = FakeAirflow()
+            airflow.has_import_errors, airflow.is_stale = True, is_stale
+            with pytest.raises(AirflowError, match="cannot be imported") as caught:
+                change_on(airflow, **wanted).make()
+            assert caught.value.details["diagnosis"]["code"] == "dag_import_error"
+            assert (airflow.clears, airflow.patches) == (0, 0)
+        airflow = FakeAirflow()
+        airflow.has_import_errors = True
+        change_on(airflow, state="success").make()
+        assert airflow.state == "success"
+
     def test_nothing_to_clear(self) -> None:
         airflow = FakeAirflow()
         airflow.tasks = [{"task_id": "load", "state": "success", "duration": 1.0}]
@@ -335,6 +484,47 @@ class TestWhatWouldNotStart:
         airflow.backfills = [{"is_paused": True, **span}]
         with pytest.raises(AirflowError, match="cancelled or paused"):
             change_on(airflow, V2, rerun="all_tasks", run_id=airflow.run_id).make()
+
+    def test_run_of_a_backfill_is_known_by_its_type(self) -> None:
+        airflow = FakeAirflow()
+        airflow.run_type = "backfill"
+        with pytest.raises(AirflowError, match="airflow dags backfill"):
+            change_on(airflow, rerun="all_tasks").make()
+        airflow = FakeAirflow()
+        airflow.run_id, airflow.run_type = "backfill__by_hand", "manual"
+        change_on(airflow, rerun="all_tasks", run_id=airflow.run_id).make()
+        assert airflow.clears == 1
+
+
+class TestBackfillsOf3:
+    """Which backfill a run belongs to is not told: any that covers its date."""
+
+    COVERS: Mapping[str, Any] = {"from_date": "2026-01-01T00:00:00Z", "to_date": "2026-02-01T00:00:00Z"}
+    OTHER: Mapping[str, Any] = {"from_date": "2025-01-01T00:00:00Z", "to_date": "2025-02-01T00:00:00Z"}
+
+    def change(self, backfills: list[dict[str, Any]], hidden: bool = False) -> RunChange:
+        airflow = FakeAirflow()
+        airflow.run_type, airflow.backfills, airflow.hides_backfills = "backfill", backfills, hidden
+        return change_on(airflow, V2, rerun="all_tasks")
+
+    def test_beyond_the_first_page(self) -> None:
+        others = [{**self.OTHER, "is_paused": True}] * 130
+        with pytest.raises(AirflowError, match="cancelled or paused"):
+            self.change([*others, {**self.COVERS, "is_paused": True}]).make()
+        change = self.change(others)
+        change.make()
+        assert (change.changed, change.warnings) == (True, [])
+
+    def test_not_known_is_said(self) -> None:
+        both = [{**self.COVERS, "is_paused": paused} for paused in (True, False)]
+        for change, why in (
+            (self.change([], hidden=True), "answers 403"),
+            (self.change(both), "several backfills cover its date"),
+        ):
+            change.make()
+            assert change.changed
+            (warning,) = change.result()["warnings"]
+            assert why in warning
 
 
 class TestState:

@@ -36,6 +36,24 @@ def test_many_with_what_they_have_in_common() -> None:
     assert first.options()["timeout"] == 5.0
 
 
+def test_login_of_one_api_counts_before_that_of_all(tmp_path: Path) -> None:
+    for_all, of_one = tmp_path / "all.json", tmp_path / "one.json"
+    for_all.write_text(json.dumps({"username": "all", "password": "p"}))
+    of_one.write_text(json.dumps({"username": "one", "password": "q"}))
+
+    def login(common: dict[str, Any], **own: Any) -> list[Any]:
+        (api,) = watched({"apis": [{"url": URL, **own}], **common}, {})
+        return [api.options()[name] for name in ("username", "password", "token")]
+
+    file, typed = {"login_file": str(for_all)}, {"username": "all", "password": "p"}
+    assert login(file) == ["all", "p", None]
+    assert login(file, username="own", password="r") == ["own", "r", None]
+    assert login(file, token="t") == login(typed, token="t") == [None, None, "t"]
+    for common in (file, typed, {"token": "t"}):
+        assert login(common, login_file=str(of_one)) == ["one", "q", None]
+    assert login(typed, password="r") == ["all", "r", None]
+
+
 def test_the_environment_as_for_the_modules() -> None:
     environment = {"AIRFLOW_API_URL": URL, "AIRFLOW_API_USERNAME": "u", "AIRFLOW_API_PASSWORD": "p"}
     (api,) = watched({}, environment)

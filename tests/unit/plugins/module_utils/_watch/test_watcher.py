@@ -20,17 +20,21 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple
 
 import pytest
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.auth import BasicLogin, Logins, NoLogin
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.client import Api
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import V1, V2, Dialect
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import (
     Answer,
     Http,
     RetryPolicy,
     TransportError,
 )
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import inspection
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor, handled_name
-from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Limits
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import _import_errors, each
+from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import Inspection, Limits, Listed, Watch
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
 BEGIN = datetime(2026, 1, 31, tzinfo=timezone.utc).timestamp()
@@ -137,6 +141,7 @@ class Stub(Http):
         self.lag = 0.0  # between the end of a run and when it can be seen
         self.sent: collections.Counter[str] = collections.Counter()
         self.logins: list[float] = []
+        self.tasks: list[dict[str, Any]] = [{"task_id": "t", "state": "success"}]  # of each run
 
     @property
     def now(self) -> float:
@@ -175,7 +180,12 @@ class Stub(Http):
         if path.startswith("/api/v1/importErrors"):
             errors = [span for span in self.day.import_errors if span.covers(self.now)]
             found = [{"filename": span.name, "stack_trace": "Traceback\nValueError: no\n"} for span in errors]
-            return as_answer(200, {"import_errors": found, "total_entries": len(found)})
+            offset = int((re.findall(r"offset=(\d+)", path) or ["0"])[0])
+            return as_answer(200, {"import_errors": found[offset : offset + 100], "total_entries": len(found)})
+        if "/taskInstances?" in path:
+            self.sent["tasks"] += 1
+            found = [one for one in self.tasks if "state=success" not in path or one["state"] == "success"]
+            return as_answer(200, {"task_instances": found, "total_entries": len(found)})
         if path == "/api/v1/dags/~/dagRuns/list":
             return self.listed(dict(document or {}))
         assert method == "GET", path
@@ -329,6 +339,47 @@ def test_a_day_of_clocks_that_jump(tmp_path: Path, seed: int) -> None:
     assert dict(told) == expected
 
 
+class TestStuck:
+    """For how long a run runs, whatever clocks show."""
+
+    def day(self, *attempts: Attempt, **spans: list[Span]) -> Day:
+        day = quiet_day(**spans)
+        day.attempts = list(attempts)
+        return day
+
+    @pytest.mark.parametrize("ours", [0.0, 365 * DAY, -365 * DAY])
+    @pytest.mark.parametrize("ahead", [0.0, 365 * DAY, -365 * DAY, None])
+    def test_clock_that_jumps_while_it_runs(self, tmp_path: Path, ours: float, ahead: float | None) -> None:
+        long, short = (
+            Attempt("hangs", "long", 5, 10, 9000, "success"),
+            Attempt("hangs", "short", 5, 10, 2000, "success"),
+        )
+        site = Site(tmp_path, self.day(long, short, Attempt("hangs", "new", 1000, 1005, 3000, "success")))
+        assert list(site.until(600)) == []
+        site.ahead, site.stub.ahead = ours, ahead
+        events = []
+        for event in site.until(10000):
+            events.append((event["run_id"], event["recovered"], round(site.clock[0] - BEGIN)))
+        (begin, end) = events
+        assert (begin[:2], end[:2]) == (("long", False), ("long", True))
+        assert 7200 <= begin[2] <= 7300
+
+    def test_what_ran_before_the_first_look(self, tmp_path: Path) -> None:
+        old = Attempt("hangs", "old", -9000, -8000, 9000, "success")
+        site = Site(tmp_path, self.day(old))
+        assert [event["run_id"] for event in site.until(60)] == ["old"]
+        for number, (ours, server) in enumerate([(365 * DAY, 0.0), (0.0, 365 * DAY)]):
+            (tmp_path / str(number)).mkdir()
+            site = Site(tmp_path / str(number), self.day(old._replace(start=-60.0)))
+            site.ahead, site.stub.ahead = ours, server
+            assert list(site.until(600)) == []
+
+    def test_run_that_is_rerun_between_two_looks_begins_again(self, tmp_path: Path) -> None:
+        first, again = Attempt("load", "r", 5, 10, 7000, "failed"), Attempt("load", "r", 7001, 7002, 9000, "success")
+        site = Site(tmp_path, self.day(first, again), LIMITS._replace(interval=30))
+        assert [event for event in site.until(9500) if event["type"] == "run_stuck"] == []
+
+
 def test_health_that_was_seen_is_told_though_the_next_call_fails(tmp_path: Path) -> None:
     """As with a database that is away: Airflow's health page says so, and everything else is an error 500."""
     site = Site(tmp_path, quiet_day())
@@ -342,6 +393,21 @@ def test_health_that_was_seen_is_told_though_the_next_call_fails(tmp_path: Path)
     site.stub.send = broken  # type: ignore[method-assign]
     events = list(site.until(300))
     assert [(event["type"], event.get("component")) for event in events] == [("component_unhealthy", "metadatabase")]
+
+
+class TestUnhealthy:
+    def test_time_in_which_health_was_not_seen_does_not_count(self, tmp_path: Path) -> None:
+        day = quiet_day(outages=[Span("", 10, 290)], unhealthy=[Span("scheduler", 0, 310)])
+        assert [event["type"] for event in Site(tmp_path, day).until(600)] == ["api_unreachable"] * 2
+
+    def test_one_look_is_not_enough_whatever_the_time(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, quiet_day(unhealthy=[Span("scheduler", 0, 600)]), LIMITS._replace(unhealthy=0))
+        assert site.step() == []
+        assert site.watcher.is_waiting
+        site.clock[0] += site.watcher.pause
+        (event,) = site.step()
+        assert (event["type"], event["component"]) == ("component_unhealthy", "scheduler")
+        assert "looks" not in event
 
 
 def test_answer_that_no_release_gives(tmp_path: Path) -> None:
@@ -377,6 +443,79 @@ def test_dag_that_is_named_and_missing(tmp_path: Path) -> None:
     assert (there["type"], there["dag_id"], there["recovered"]) == ("dag_not_found", "load_ordrs", True)
 
 
+class TestOneThatHangs:
+    """A request about one DAG or run that is not answered keeps no other from being looked at."""
+
+    def hang(self, site: Site, *names: str) -> list[str]:
+        """No answer to what names one of these; returns what was asked in vain."""
+        send, vain = site.stub.send, []
+
+        def answer(method: str, path: str, **other: Any) -> Answer:
+            if any(name in path for name in names):
+                vain.append(path)
+                raise TransportError("timeout", "no answer within the time that it may take")
+            return send(method, path, **other)
+
+        site.stub.with_login = lambda *_login: site.stub  # type: ignore[method-assign]
+        site.stub.send = answer  # type: ignore[method-assign]
+        return vain
+
+    def test_named_dag(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed")]
+        site = Site(tmp_path, day)
+        site.watcher._dag_ids = site.watcher._unsure = ["hangs", "missing", "load"]
+        vain = self.hang(site, "/dags/hangs")
+        send = site.stub.send
+
+        def answer(method: str, path: str, **other: Any) -> Answer:
+            if path.endswith("/dags/missing"):
+                return as_answer(
+                    404, {"title": "DAG not found", "type": "https://airflow.apache.org/x"}, "problem+json"
+                )
+            return send(method, path, **other)
+
+        site.stub.send = answer  # type: ignore[method-assign]
+        told = [(event["type"], event["dag_id"]) for event in site.until(300)]
+        assert told == [("dag_not_found", "missing"), ("run_failed", "load")]
+        assert len(vain) > 2, "it is asked for again"
+
+    def test_dag_of_a_failed_run(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt(name, "r", 5, 10, 100, "failed") for name in ("hangs", "load")]
+        site = Site(tmp_path, day)
+        self.hang(site, "/dags/hangs")
+        told = {event["dag_id"]: event["dag_tags"] for event in site.until(300)}
+        assert told == {"hangs": [], "load": ["rerun"]}
+
+    def test_tasks_of_a_run_that_recovers_are_asked_for_again(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        for name in ("hangs", "load"):
+            day.attempts += [Attempt(name, "r", 5, 10, 100, "failed"), Attempt(name, "r", 300, 310, 400, "success")]
+        day.attempts.append(Attempt("load", "later", 3000, 3010, 3020, "failed"))
+        day.attempts.append(Attempt("load", "later", 3100, 3110, 3120, "success"))
+        site = Site(tmp_path, day)
+        vain = self.hang(site, "/dags/hangs/dagRuns")
+        told = [(event["dag_id"], event["run_id"]) for event in site.until(4000) if event["recovered"]]
+        assert told == [("load", "r"), ("load", "later")]
+        assert vain
+        del site.stub.send  # it answers again, long after other runs have ended
+        assert [(event["dag_id"], event["recovered"]) for event in site.until(4200)] == [("hangs", True)]
+
+    def test_server_that_hangs_is_not_asked_for_each(self) -> None:
+        asked = []
+
+        def ask(name: int) -> int:
+            asked.append(name)
+            if name > 1:
+                raise CallFailed("GET", "/", trouble=TransportError("timeout", "no answer"))
+            return name
+
+        answers, unknown = each(range(100), ask)
+        assert (answers, asked) == ({0: 0, 1: 1}, [0, 1, 2, 3, 4])
+        assert (unknown[0], unknown[-3:], len(unknown)) == (5, [2, 3, 4], 98)
+
+
 def test_each_dag_is_asked_for_once_in_a_look(tmp_path: Path) -> None:
     day = quiet_day()
     day.attempts = [Attempt("load", f"r {number}", 5, 10, 40, "failed") for number in range(40)]
@@ -386,6 +525,53 @@ def test_each_dag_is_asked_for_once_in_a_look(tmp_path: Path) -> None:
     site.clock[0] = BEGIN + 60
     assert len(site.step()) == 40
     assert site.stub.sent["GET"] - before < 6
+
+
+class TestImportErrors:
+    def test_more_than_a_page(self, tmp_path: Path) -> None:
+        errors = [Span(f"/dags/{number}.py", 60, 400 if number < 240 else 900) for number in range(250)]
+        site = Site(tmp_path, quiet_day(import_errors=errors))
+        told = collections.Counter(event["recovered"] for event in site.until(600))
+        assert told == {False: 250, True: 240}
+
+    def test_list_that_changes_between_two_pages_ends_nothing(self) -> None:
+        """An error that is fixed then moves those behind it to the page that has been read."""
+        pages = [([ImportFailure(f"{number}.py", "no") for number in range(100)], 150), ([], 149)]
+        api = Listing(pages)
+        listed = _import_errors(api)
+        assert listed is not None
+        assert (len(listed.found), listed.complete) == (100, False)
+
+    def test_airflow_3_counts_a_row_for_each_dag_of_a_file(self) -> None:
+        one, other = ImportFailure("many.py", "no", "a"), ImportFailure("last.py", "no", "a")
+        api = Listing([([one], 250), ([one], 250), ([one, other], 250)], V2)
+        listed = _import_errors(api)
+        assert listed is not None
+        assert (listed.found, listed.complete, api.offsets) == ([one, other], True, [0, 100, 200])
+
+    def test_same_name_in_two_bundles(self) -> None:
+        watch = Watch("a", "http://a", LIMITS, {})
+        both = [ImportFailure("load.py", "no", bundle) for bundle in ("sales", "stock")]
+
+        def look(at: float, found: list[ImportFailure]) -> list[tuple[str, str, bool]]:
+            seen = Inspection(at, with_login=True, import_errors=Listed(found))
+            return [(event["bundle"], event["file"], event["recovered"]) for event in watch.take(seen)]
+
+        assert look(0, both) == [("sales", "load.py", False), ("stock", "load.py", False)]
+        assert look(30, both[1:]) == [("sales", "load.py", True)]
+
+
+class Listing(Api):
+    """The pages of one list."""
+
+    def __init__(self, pages: list[tuple[list[ImportFailure], int]], dialect: Dialect = V1) -> None:
+        super().__init__(Http("http://airflow.example", NoLogin()), dialect=dialect)
+        self.pages = pages
+        self.offsets: list[int] = []
+
+    def inspect_import_errors(self, offset: int = 0) -> tuple[list[ImportFailure], int]:
+        self.offsets.append(offset)
+        return self.pages[len(self.offsets) - 1]
 
 
 class TestUntilHandled:
@@ -540,6 +726,42 @@ class TestFailures:
             "dag_tags": ["rerun"],
             "dag_paused": False,
         }
+
+    @pytest.mark.parametrize(
+        ("tasks", "is_over"),
+        [
+            ([{"task_id": "t", "state": "success"}], True),
+            ([{"task_id": "t", "state": "skipped", "start_date": iso(1), "duration": 3.0, "max_tries": 0}], True),
+            ([{"task_id": "t", "state": "skipped", "duration": 0.0}, {"task_id": "u", "state": "removed"}], False),
+            ([], False),
+        ],
+    )
+    def test_success_without_a_task_that_ran_is_no_recovery(
+        self, tmp_path: Path, tasks: list[dict[str, Any]], is_over: bool
+    ) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed"), Attempt("load", "r", 300, 310, 400, "success")]
+        site = Site(tmp_path, day)
+        site.stub.tasks = tasks
+        told = [event["recovered"] for event in site.until(900)]
+        assert told == ([False, True] if is_over else [False])
+
+    def test_tasks_that_the_role_may_not_see_keep_nothing_back(self, tmp_path: Path) -> None:
+        day = quiet_day()
+        day.attempts = [Attempt("load", "r", 5, 10, 100, "failed"), Attempt("load", "r", 300, 310, 400, "success")]
+        site = Site(tmp_path, day)
+        send = site.stub.send
+
+        def forbidden(method: str, path: str, **other: Any) -> Answer:
+            return (
+                as_answer(403, {"title": "Forbidden"}, "problem+json")
+                if "/task" in path
+                else send(method, path, **other)
+            )
+
+        site.stub.with_login = lambda *_login: site.stub  # type: ignore[method-assign]
+        site.stub.send = forbidden  # type: ignore[method-assign]
+        assert [event["recovered"] for event in site.until(900)] == [False, True]
 
     def test_what_failed_before_the_first_look_is_past(self, tmp_path: Path) -> None:
         day = quiet_day()
