@@ -161,9 +161,11 @@ def _conversation(process: subprocess.Popen[bytes], given: bytes) -> bytes | Non
             to.write(given)
             to.close()
         os.set_blocking(out.fileno(), False)
+        waiting = select.poll()  # which takes descriptors beyond 1024 too
+        waiting.register(out, select.POLLIN)
         while True:
             ended = process.poll() is not None
-            select.select([out], [], [], 0 if ended else 0.2)
+            waiting.poll(0 if ended else 200)  # milliseconds
             part = out.read(1 << 16)
             output = (output + (part or b""))[-_MOST_OUTPUT:]
             if ended and not part:
