@@ -155,8 +155,10 @@ class Case:
 
     def sql(self, statement: str) -> list[Any]:
         """What is in no answer of the API, and cannot be made by it."""
-        with closing(sqlite3.connect(self.airflow.home / "airflow.db", timeout=30)) as connection, connection:
-            return [row[0] for row in connection.execute(statement)]
+        with closing(sqlite3.connect(self.airflow.home / "airflow.db", timeout=30)) as connection:
+            rows = [row[0] for row in connection.execute(statement)]
+            connection.commit()
+        return rows
 
     def api(self, method: str, path: str, **body: Any) -> dict[str, Any]:
         """Of Airflow 3, for what the collection has no module for."""

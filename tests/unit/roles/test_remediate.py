@@ -24,10 +24,10 @@ def unit(state: str, enabled: str = "enabled") -> dict[str, Any]:
 class TestSchedulerOnOneHost:
     """Whether a host's scheduler is restarted, by what Airflow reports at that time."""
 
-    def why_not(self, state: str, seen: Mapping[str, Any], first: Mapping[str, Any] = NOT_ASKED) -> str:
+    def why_not(self, state: str, seen: Mapping[str, Any], first: Mapping[str, Any] | None = None) -> str:
         return str(self.value("{{ remediate_none }}", state, seen, first)).strip()
 
-    def value(self, text: str, state: str, seen: Mapping[str, Any], first: Mapping[str, Any] = NOT_ASKED) -> Any:
+    def value(self, text: str, state: str, seen: Mapping[str, Any], first: Mapping[str, Any] | None = None) -> Any:
         task = task_of(ROLE, "restart_host", "Decide, and act on it")
         known = {
             "remediate_component": "scheduler",
@@ -35,7 +35,7 @@ class TestSchedulerOnOneHost:
             "remediate_asked": NOT_ASKED,
             "remediate_server": NOT_ASKED,
             "remediate_seen": seen,
-            "remediate_seen_first": first,
+            "remediate_seen_first": NOT_ASKED if first is None else first,
         }
         return value_of(ROLE, text, task["vars"], known)
 
