@@ -188,9 +188,10 @@ def test_a_named_run_is_made_once(op: Caller) -> None:
     )
     assert changes(check, apply, again, check_again) == (True, True, False, False)
     planned = {"dag_id": "hello", "run_id": "named-1", "conf": conf, "note": "first", "state": None, "url": None}
-    assert check["dag_run"] == {**planned, "logical_date": None, "start_date": None, "end_date": None}
+    nothing = {"logical_date": None, "start_date": None, "end_date": None, "run_type": None}
+    assert check["dag_run"] == {**planned, **nothing}
     run = apply["dag_run"]
-    assert (run["state"], run["conf"], run["note"]) == ("success", conf, "first")
+    assert (run["state"], run["conf"], run["note"], run["run_type"]) == ("success", conf, "first", "manual")
     assert run["url"] == f"{op.airflow.url}/dags/hello/grid?dag_run_id=named-1"
     assert again["dag_run"] == check_again["dag_run"] == run
     assert (apply["timed_out"], apply["failed_tasks"]) == (False, [])
