@@ -33,7 +33,7 @@ def run_module(module: AnsibleModule, story: Callable[[AnsibleModule], dict[str,
 # What other tasks, rules and roles use of a result.
 _IDENTIFIERS = (
     *("api", "api_version", "code", "dag_id", "generation", "id", "logical_date", "name", "path", "release", "run_id"),
-    *("state", "task_id", "type", "url", "start_date", "end_date", "pool", "running_task"),
+    *("run_type", "state", "task_id", "tasks", "type", "url", "start_date", "end_date", "pool", "running_task"),
     *("metadatabase", "scheduler", "triggerer", "dag_processor"),  # whose states a health page has
 )
 _COMMON_WORD = r"[A-Za-z0-9_.-]{1,20}\Z"
@@ -58,6 +58,7 @@ def _spared(module: AnsibleModule, result: dict[str, Any]) -> dict[str, Any]:
     word = re.compile(
         r"(?<![\w./-])(?:%s)(?![\w/-]|\.\w)" % "|".join(sorted(map(re.escape, common), key=len, reverse=True))
     )
+    module.params.update(_blanked(module.params, word, ""))  # which Ansible shows with -vvv
     return {name: _blanked(value, word, name) for name, value in result.items()}
 
 
@@ -75,7 +76,8 @@ def _identifiers(value: Any, name: str = "") -> Iterator[str]:
 
 def _blanked(value: Any, word: re.Pattern[str], name: str) -> Any:
     if isinstance(value, dict):
-        return {key: _blanked(inner, word, key) for key, inner in value.items()}
+        # What stands in conf is the user's, whatever it is called.
+        return {key: _blanked(inner, word, "conf" if "conf" in (key, name) else key) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_blanked(inner, word, name) for inner in value]
     return word.sub("********", value) if isinstance(value, str) and name not in _IDENTIFIERS else value

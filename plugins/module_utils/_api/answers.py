@@ -111,6 +111,11 @@ class CallFailed(Exception):
         return self.status == 404 and not self.foreign
 
     @property
+    def stays_refused(self) -> bool:
+        """Whether another try would hardly go better: not after a 404 of a gateway whose server restarts."""
+        return self.status in (401, 403) or (self.status == 404 and not self.foreign)
+
+    @property
     def taken(self) -> bool:
         """Whether there is a run already that has the id or the logical date of the requested one."""
         if self.status == 409:

@@ -190,5 +190,5 @@ def identify(anonymous: Http) -> Server:
 
 def _telling(answer: Answer) -> Answer:
     if answer.passing or answer.status >= 500:
-        raise TransportError("broken", f"what server it is was answered with {answer.status}")
+        raise TransportError("broken", f"what server it is was answered with {answer.status}", answer=answer)
     return answer

@@ -355,7 +355,13 @@ class Api(TaskCalls):
         return sorted({str(task["task_id"]) for task in tasks})
 
     def _list(self, asked: Mapping[str, Any]) -> tuple[list[Run], int]:
-        received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)
+        try:
+            received = self._call("POST", self.dialect.prefix + "/dags/~/dagRuns/list", "dag_runs", asked)
+        except CallFailed as failure:
+            limit = int(asked.get("page_limit", PAGE))
+            if failure.trouble is None or not failure.trouble.too_large or limit == 1:
+                raise
+            return self._list({**asked, "page_limit": max(1, limit // 4)})  # each run has its conf in it
         return [self._as_run(run) for run in received["dag_runs"]], whole_number(received.get("total_entries")) or 0
 
     def _find_run(self, dag_id: str, run_id: str) -> Run:

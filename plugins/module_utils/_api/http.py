@@ -124,14 +124,25 @@ class TransportError(Exception):
     "not_tls", "client_cert", "timeout", "broken", "foreign", "settings", "kerberos"; the text says what happened,
     without URL and login.
     ``nothing_sent``: the server cannot have seen the request. ``passing``: another try in some seconds may well
-    succeed.
+    succeed. ``answer``: one that came, and says nothing about the server. ``too_large``: it was cut off for its size.
     """
 
-    def __init__(self, kind: str, text: str, *, nothing_sent: bool = False, passing: bool = True) -> None:
+    def __init__(
+        self,
+        kind: str,
+        text: str,
+        *,
+        nothing_sent: bool = False,
+        passing: bool = True,
+        answer: Answer | None = None,
+        too_large: bool = False,
+    ) -> None:
         super().__init__(text)
         self.kind = kind
         self.nothing_sent = nothing_sent
         self.passing = passing
+        self.answer = answer
+        self.too_large = too_large
 
 
 class RetryPolicy:
@@ -278,6 +289,8 @@ class Http:
             self._session = requests.Session()
             from ansible_collections.fleetops.airflow.plugins.module_utils._api.bounded import bounded_adapter
 
+            # It would be computed although it is not followed, and a malformed one raises.
+            self._session.get_redirect_target = lambda _response: None  # type: ignore[assignment,method-assign]
             for scheme in ("http://", "https://"):
                 self._session.mount(scheme, bounded_adapter())
             self._session.headers["User-Agent"] = "fleetops.airflow"
@@ -294,7 +307,8 @@ def _read(response: requests.Response, only_end: int | None) -> bytes:
     for chunk in response.iter_content(_CHUNK):
         size += len(chunk)
         if size > _MOST and only_end is None:
-            raise TransportError("broken", f"the answer is larger than {_MOST // 1024 // 1024} MiB", passing=False)
+            text = f"the answer is larger than {_MOST // 1024 // 1024} MiB"
+            raise TransportError("broken", text, passing=False, too_large=True)
         body += chunk
         if only_end is not None:
             del body[:-only_end]

@@ -119,8 +119,8 @@ class TaskCalls(Caller):
             found.setdefault((task["dag_id"], task["dag_run_id"]), []).append(as_failed_task(task, None))
         return found
 
-    def runs_with_tasks(self, runs: Collection[tuple[str, str]], since: str) -> set[tuple[str, str]]:
-        """Those of these runs, by DAG and run, of which a task ended at ``since`` or later.
+    def runs_with_tasks(self, runs: Collection[tuple[str, str]], since: str) -> Iterator[tuple[str, str]]:
+        """Those of these runs, by DAG and run, of which a task ended at ``since`` or later, as they are found.
 
         Not all of them where it would be cheaper to ask for the tasks of each run.
         """
@@ -130,9 +130,9 @@ class TaskCalls(Caller):
             if len(found) == len(runs) or number == len(runs) * PAGE:
                 break
             key = (str(task["dag_id"]), str(task.get("dag_run_id")))
-            if key in runs:
+            if key in runs and key not in found:
                 found.add(key)
-        return found
+                yield key
 
     def _all(self, path: str, key: str) -> list[dict[str, Any]]:
         """All items of a list, page by page. ``path`` ends where more parameters may follow."""

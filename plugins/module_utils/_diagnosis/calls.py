@@ -21,6 +21,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.no_ans
     not_from_the_api,
     redirect,
     too_large,
+    unidentified,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.refusals_experimental import (
     refused_experimental,
@@ -57,8 +58,11 @@ def diagnose(seen: Observed) -> Diagnosis:
 
 
 def _diagnosed(seen: Observed) -> Diagnosis:
+    trouble = seen.failure.trouble
+    if seen.failure.answer is None and trouble is not None and trouble.answer is not None:
+        return unidentified(seen, trouble.answer)
     if seen.failure.answer is None:
-        return no_answer(seen, seen.failure.trouble)
+        return no_answer(seen, trouble)
     answer = seen.failure.answer
     if 300 <= answer.status < 400:
         return redirect(seen, answer)

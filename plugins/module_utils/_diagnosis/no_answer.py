@@ -110,14 +110,7 @@ def not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
     spoken = seen.failure.dialect
     evidence = f"{call_of(seen)} answered {received(answer)}."
     if answer.passing:
-        return Diagnosis(
-            "too_many_requests" if answer.status == 429 else "server_unavailable",
-            "the server asks for fewer requests" if answer.status == 429 else "the API server is not up, or overloaded",
-            evidence
-            + f" It stayed so for {seen.tried:g} seconds, or the server asked for a longer pause." * bool(seen.tried),
-            "See whether the API server runs, and the logs of what stands in front of it.",
-            answer.status,
-        )
+        return _not_up(seen, answer, evidence)
     if server.generation and server.generation != spoken.generation:
         there = f"Airflow {server.release}" if server.release else f"an {DIALECTS[server.generation].releases}"
         return Diagnosis(
@@ -185,6 +178,25 @@ def not_from_the_api(seen: Observed, answer: Answer) -> Diagnosis:
         "what answers there is not Airflow",
         evidence,
         "Correct url: host, port, and the base path if Airflow's web interface has one.",
+        answer.status,
+    )
+
+
+def unidentified(seen: Observed, answer: Answer) -> Diagnosis:
+    """What server it is could not be determined: its version page was answered by something in front, or not at all."""
+    evidence = f"GET {seen.base}/api/v2/version answered {received(answer)}."
+    if answer.passing:
+        return _not_up(seen, answer, evidence)
+    return server_failed(seen, "", evidence, "See the logs of the API server, and of what stands in front of it.")
+
+
+def _not_up(seen: Observed, answer: Answer, evidence: str) -> Diagnosis:
+    return Diagnosis(
+        "too_many_requests" if answer.status == 429 else "server_unavailable",
+        "the server asks for fewer requests" if answer.status == 429 else "the API server is not up, or overloaded",
+        evidence
+        + f" It stayed so for {seen.tried:g} seconds, or the server asked for a longer pause." * bool(seen.tried),
+        "See whether the API server runs, and the logs of what stands in front of it.",
         answer.status,
     )
 

@@ -172,7 +172,8 @@ class Batch:
         if not green:
             return
         starts = [trigger.run.start_date for trigger in self.triggers if trigger.run is not None]
-        since = min((parsed_date(start) for start in starts if start), default=self._begun)  # by the server's clock
+        # Tasks are dated by the clocks of workers, and runs by that of the scheduler.
+        since = min((parsed_date(start) - _MARGIN for start in starts if start), default=self._begun)
         try:
             with all_within(self._api.http.timeout):
                 failed = self._api.failed_tasks_since(sorted({dag_id for dag_id, _run_id in green}), since.isoformat())
@@ -180,7 +181,8 @@ class Batch:
             failed = None  # that the runs are a success is known
         with_tasks: set[tuple[str, str]] = set()
         with contextlib.suppress(CallFailed), all_within(self._api.http.timeout):
-            with_tasks = self._api.runs_with_tasks(green, since.isoformat())
+            for found in self._api.runs_with_tasks(green, since.isoformat()):
+                with_tasks.add(found)
         for key, number in green.items():
             trigger = self.triggers[number]
             trigger.failed_tasks = None if failed is None else failed.get(key, [])
@@ -201,9 +203,9 @@ class Batch:
             self._gone = False
         except CallFailed as failure:
             self.failures[number] = failure
-            if failure.answer is None or failure.answer.passing:
-                self._gone = True
-            elif failure.status in (401, 403, 404):
+            if failure.answer is None or failure.answer.passing or (failure.status or 0) >= 500:
+                self._gone = True  # its patience has been spent
+            elif failure.status in (401, 403) or failure.missing:  # another 404 says nothing about the DAG
                 whole = failure.status == 401 or (failure.status == 403 and self._rejects_login())
                 self._refusals.setdefault("" if whole else dag_id, failure)
         except AirflowError as error:
@@ -254,7 +256,7 @@ class Batch:
                 refusals, trouble, at_least = 0, None, self._clock() - begin - waited
             except CallFailed as failure:
                 trouble = failure
-                refusals = refusals + 1 if failure.status in (401, 403, 404) else 0
+                refusals = refusals + 1 if failure.stays_refused else 0
                 if refusals == _REFUSALS:
                     self.failures.update(dict.fromkeys(pending.values(), failure))
                     return
@@ -296,6 +298,8 @@ class Batch:
                     if len(self._misses[number]) == _REFUSALS:
                         self.failures[pending.pop(key)] = failure
                 continue  # whether the server responds is seen in the list
+            except AirflowError:
+                continue  # an id that no path can have: the list alone tells
             self._misses.pop(number, None)
             self._end(pending, run)
 

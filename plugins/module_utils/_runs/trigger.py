@@ -114,6 +114,7 @@ class Trigger:
         self._shows_conf = True  # not that of a run of somebody else's: it may hold secrets
         self.run: Run | None = None
         self.failed_tasks: list[FailedTask] | None = []  # None if they cannot be told
+        self.warnings: list[str] = []
         self.unfinished_tasks: list[UnfinishedTask] = []  # of a run that has not ended in time
 
     def submit(self, check_mode: bool = False) -> Run:
@@ -153,6 +154,10 @@ class Trigger:
     def wait(self, with_tasks: bool = True) -> Run:
         """Wait until the submitted run has ended well, and return it. ``with_tasks``: find out which tasks failed."""
         run = self._waited_for(self._submitted())
+        with all_within(self._api.http.timeout):
+            return self._judged(run, with_tasks)
+
+    def _judged(self, run: Run, with_tasks: bool) -> Run:
         if run.state == "failed":
             if with_tasks:
                 self._fetch_failed_tasks(run)
@@ -180,18 +185,23 @@ class Trigger:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             why = diagnosis.tasks_failed(run.url, self.failed_tasks)
-        elif not self.failed_tasks and not has_tasks and self._is_empty(run):
+        elif not self.failed_tasks and not has_tasks and self._has_tasks(run) is False:
             from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis import runs as diagnosis
 
             why = diagnosis.no_task_ran(run.logical_date)
         if why:
             raise self._failed(f"Run {run.run_id!r} of DAG {run.dag_id!r}", "did not do its work", why)
 
-    def _is_empty(self, run: Run) -> bool:
+    def _has_tasks(self, run: Run) -> bool | None:
+        """None if that cannot be determined, as by a user who may not read tasks."""
         try:
-            return not self._api.has_tasks(run.dag_id, str(run.run_id))
-        except CallFailed:
-            return False  # nobody knows
+            return self._api.has_tasks(run.dag_id, str(run.run_id))
+        except (CallFailed, AirflowError):
+            self.warnings.append(
+                f"Whether any task of run {run.run_id!r} of DAG {run.dag_id!r} has run could not be determined. "
+                "Airflow calls a run without tasks a success too."
+            )
+            return None
 
     def result(self) -> dict[str, Any]:
         """What is known so far, as the module's result has it."""
@@ -204,6 +214,8 @@ class Trigger:
         if self.request.waits:
             known["failed_tasks"] = [task._asdict() for task in self.failed_tasks or []]
             known["timed_out"] = False
+        if self.warnings:
+            known["warnings"] = list(self.warnings)
         if self.unfinished_tasks:
             known["unfinished_tasks"] = [task._asdict() for task in self.unfinished_tasks[:_MOST_SHOWN]]
         return known
@@ -380,7 +392,7 @@ class Trigger:
                 trouble = None
             except CallFailed as failure:
                 trouble = failure
-                refusals = refusals + 1 if failure.status in (401, 403, 404) else 0
+                refusals = refusals + 1 if failure.stays_refused else 0
                 if refusals == _REFUSALS:
                     raise
                 if failure.answer is not None and failure.answer.retry_after:
@@ -452,7 +464,10 @@ class Trigger:
         run = self._submitted()
         if trouble is not None:
             return diagnosis.timed_out(run.state, run.url, diagnosis.Held(), str(trouble))
-        held = (hold_ups or diagnosis.HoldUps(self._api.without_retries())).of(run)
+        try:
+            held = (hold_ups or diagnosis.HoldUps(self._api.without_retries())).of(run)
+        except AirflowError:  # an id that no path can have
+            held = diagnosis.Held()
         self.unfinished_tasks = list(held.tasks)
         return diagnosis.timed_out(run.state, run.url, held, None)
 
@@ -462,7 +477,7 @@ class Trigger:
     def _fetch_failed_tasks(self, run: Run) -> None:
         try:
             self.failed_tasks = self._api.failed_tasks(run.dag_id, str(run.run_id))
-        except CallFailed:
+        except (CallFailed, AirflowError):  # the latter for an id that no path can have
             self.failed_tasks = None  # that the run failed is known and says more
 
     def _failed(self, subject: str, what: str, why: Diagnosis, **details: Any) -> AirflowError:
