@@ -154,7 +154,9 @@ server:
       description: The base URL at which it was asked.
       type: str
     health:
-      description: V(healthy), V(unhealthy), V(down) or V(foreign), which is an answer that is not Airflow's.
+      description:
+        - V(healthy), V(unhealthy), V(down), V(waiting) (it answers, but for its health, which needs the database),
+          V(unverified) (its certificate is rejected), or V(foreign), which is an answer that is not Airflow's.
       type: str
   sample:
     pid: 4711
@@ -204,8 +206,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils import _compile_o
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.current import CurrentState, inspect
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.discover import discover
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import HOST_ARGUMENTS, target_of
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.options import HOST_ARGUMENTS, Target, target_of
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.health import TIMEOUT, Health, Unreachable, get
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import open_to_everybody
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import to_iso_utc
@@ -268,13 +271,25 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             "pid": host.server.process.pid,
             "started": to_iso_utc(host.server.process.started),
             "url": current.url,
-            "health": health.state if health else None,
+            "health": _state(health, family, current, target) if health else None,
         }
         if host.server
         else None,
         "kerberos": _kerberos(host, cfg) if kerberos_backend(family, effective) else None,
         "warnings_found": [*warnings_of(host, cfg), *of_public_role(family, role)],
     }
+
+
+def _state(health: Health, family: VersionFamily, current: CurrentState, target: Target) -> str:
+    """The health; "waiting" for a server whose health page gets no answer in time, and whose version page does."""
+    if health.state != "down" or "timeout" not in health.detail.lower() or family.name.startswith("1.10"):
+        return health.state
+    version = "/api/%s/version" % ("v2" if family.token_path else "v1")
+    try:
+        answer = get(current.addresses[0].base_url + version, TIMEOUT, target.tls)
+    except Unreachable:
+        return health.state
+    return "waiting" if answer.status < 500 else health.state
 
 
 def _public_role(current: CurrentState, warn: Callable[[str], None]) -> str | None:

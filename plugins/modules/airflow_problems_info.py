@@ -90,6 +90,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch import MARGIN, Limits
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watcher import Watcher
 
+_PATIENCE = 120  # seconds
 _LONGEST = 10 * 366 * 86400  # seconds
 
 
@@ -106,7 +107,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     name = options["name"] or options["url"].rstrip("/")
     watcher = Watcher(name, lambda: options, known, limits, options["dag_ids"] or [])
     problems = watcher.step()
-    while watcher.is_waiting or watcher.has_more:
+    # What begins and ends all the time is never told. Longer than anything else takes, it is not waited for.
+    end = time.monotonic() + 2 * max(limits.unreachable, limits.unhealthy) + _PATIENCE
+    while watcher.has_more or (watcher.is_waiting and time.monotonic() < end):
         if not watcher.has_more:
             time.sleep(watcher.pause)
         problems = watcher.step()

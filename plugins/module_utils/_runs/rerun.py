@@ -146,6 +146,9 @@ class RunChange:
         if check_mode:
             self._planned(before._replace(state="queued", start_date=None, end_date=None))
             return
+        self.reason = _why_not(self._found(), wanted)  # it took a while to find that out
+        if self.reason is not None:
+            return
         if unpause:
             self._unpause()
         cleared: set[str] = set()

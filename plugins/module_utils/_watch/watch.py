@@ -174,6 +174,8 @@ class Watch:
             self.hope()
             if (seen.health or {}).get("metadatabase", "healthy") == "healthy":  # else it is no matter of the API
                 self._is_so(events, seen, "api_unreachable", self._limits.unreachable, diagnosis=dict(seen.trouble))
+            elif not self._open.get("api_unreachable", {}).get("told", True):
+                del self._open["api_unreachable"]
             return events
         self._is_over(events, seen, "api_unreachable")
         if seen.refused is not None:
@@ -252,14 +254,14 @@ class Watch:
         """From when on to ask the next time: from the latest end that is known.
 
         The server's clock may not be told, and it may jump. It counts only where it shows that what was written down
-        before is ahead of the time: then earlier ends count again, but for those that the next look finds there.
+        before is ahead of the time: then earlier ends count again, from now on.
         """
         before = parsed_date(self.state.get(name) or self.state["since"])
         since = max([before, *(parsed_date(run.end_date) for run in runs if run.end_date)])
         if server_time is not None and since > server_time + MARGIN:
-            if name == "since" and before > server_time + MARGIN:
-                self.state["settled"] = (since - MARGIN).isoformat()
             since = server_time
+            if name == "since" and parsed_date(self.state["begin"]) > since - MARGIN:
+                self.state["begin"] = (since - MARGIN).isoformat()  # the first look was ahead too
         self.state[name] = since.isoformat()
 
     def _forget(self) -> None:

@@ -221,7 +221,11 @@ UNITS = {
     "recovered": Case("it is over", problem={**SILENT, "recovered": True}),
 }
 PROGRAMS = {
-    "exited": Case("done", {"airflow_api_auth_info": [FAILS, FAILS], "airflow_api_info": WORKS}, program="EXITED"),
+    "exited": Case(
+        "could not be verified on its own host",
+        {"airflow_api_auth_info": [FAILS, FAILS], "airflow_api_info": WORKS},
+        program="EXITED",
+    ),
     "running": Case("whether it works is not known", {"airflow_api_auth_info": FAILS}, program="RUNNING"),
     "begins": Case("just starting or stopping it (STARTING)", {"airflow_api_auth_info": FAILS}, program="STARTING"),
 }

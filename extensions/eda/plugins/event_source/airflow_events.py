@@ -204,7 +204,10 @@ class Engine:
 
 async def _watch(engine: Engine, watcher: Watcher, pool: ThreadPoolExecutor) -> None:
     loop = asyncio.get_running_loop()
-    await engine.take(watcher, watcher.left_over())
+    try:
+        await engine.take(watcher, watcher.left_over())
+    except OSError as error:  # a disk that is full: they are written down with the next look
+        _LOG.error("%s: %s", watcher.name, error)
     while True:
         try:
             events = await loop.run_in_executor(pool, watcher.step)

@@ -170,7 +170,7 @@ class TestRerun:
             change = change_on(airflow, dialect, rerun="failed_tasks")
             change.make()
             about_teardowns = ["GET"] if dialect is V2 else []
-            assert airflow.methods == ["GET", "GET", "GET", "POST", *about_teardowns, "POST", "GET"]
+            assert airflow.methods == ["GET", "GET", "GET", "POST", *about_teardowns, "GET", "POST", "GET"]
             look, request = (document for method, _path, document in airflow.sent if method == "POST")
             of_run = {"dag_run_id": "mine"} if dialect is V2 else {"start_date": ENDED, "end_date": ENDED}
             named = {"task_ids": ["load", "report"], "only_failed": False}  # so that their setups come along
@@ -249,8 +249,8 @@ class TestRerun:
         assert airflow.clears <= 1
 
     def test_a_server_that_stays_down_leaves_a_doubt_only_after_the_order(self) -> None:
-        before = change_on(FakeAirflow(["ok"] * 4 + ["refused"] * 50), rerun="failed_tasks")
-        after = change_on(FakeAirflow(["ok"] * 4 + ["done, dropped"] + ["503"] * 50), rerun="failed_tasks")
+        before = change_on(FakeAirflow(["ok"] * 5 + ["refused"] * 50), rerun="failed_tasks")
+        after = change_on(FakeAirflow(["ok"] * 5 + ["done, dropped"] + ["503"] * 50), rerun="failed_tasks")
         for change in (before, after):
             with pytest.raises(CallFailed):
                 change.make()
