@@ -187,7 +187,8 @@ def unidentified(seen: Observed, answer: Answer) -> Diagnosis:
     evidence = f"GET {seen.base}/api/v2/version answered {received(answer)}."
     if answer.passing:
         return _not_up(seen, answer, evidence)
-    return server_failed(seen, "", evidence, "See the logs of the API server, and of what stands in front of it.")
+    found = server_failed(seen, "", evidence, "See the logs of the API server, and of what stands in front of it.")
+    return found._replace(http_status=answer.status)
 
 
 def _not_up(seen: Observed, answer: Answer, evidence: str) -> Diagnosis:

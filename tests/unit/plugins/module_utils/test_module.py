@@ -65,3 +65,22 @@ def test_other_passwords_are_left_to_ansible() -> None:
         assert _spared(one, RESULT) == RESULT
         assert one.no_log_values == {password}
         assert one.params["password"] == password  # which Ansible blanks
+
+
+def test_values_of_conf_are_no_identifiers_whatever_they_are_called() -> None:
+    one = module("admin")
+    one.params.update(dag_id="admin_x", conf={"type": "admin", "deep": [{"name": "admin"}]})
+    result = _spared(one, {"dag_run": {"dag_id": "admin_x", "conf": {"type": "admin"}}, "run_type": "manual"})
+    assert one.no_log_values == set()  # the word stands in an identifier
+    assert result["dag_run"] == {"dag_id": "admin_x", "conf": {"type": "********"}}
+    assert (one.params["dag_id"], one.params["conf"]) == (
+        "admin_x",
+        {"type": "********", "deep": [{"name": "********"}]},
+    )
+
+
+def test_types_of_runs_and_names_of_tasks_stay() -> None:
+    for password, result in (("manual", {"run_type": "manual"}), ("load", {"tasks": ["load", "load_all"]})):
+        one = module(password)
+        assert _spared(one, result) == result
+        assert one.no_log_values == set()

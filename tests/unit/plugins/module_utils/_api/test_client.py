@@ -248,6 +248,32 @@ def test_tasks_whose_run_is_not_told_are_unknown(api: Api, server: Server) -> No
     assert list(api.runs_with_tasks({("load", "r")}, "2026-01-31T08:00:00+00:00")) == []
 
 
+def test_page_that_is_too_large_is_asked_for_in_parts(
+    api: Api, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_http, "_MOST", 5000)
+    asked = []
+
+    def page(request: Request) -> bytes:
+        words = json.loads(request.body)
+        asked.append((words["page_offset"], words["page_limit"]))
+        runs = [{**RUN, "dag_run_id": f"r{number}", "conf": {"text": "x" * 500}} for number in range(30)]
+        begin = words["page_offset"]
+        return as_json({"dag_runs": runs[begin : begin + words["page_limit"]], "total_entries": len(runs)})
+
+    server.otherwise = page
+    found, total = api.inspect_ended(["load"], "2026-01-31T08:00:00+00:00", 0)
+    assert (len(found), total) == (6, 30)
+    assert asked == [(0, 100), (0, 25), (0, 6)]
+
+
+def test_location_that_is_malformed(api: Api, server: Server) -> None:
+    server.otherwise = http(302, "", headers={"Location": "http://["})
+    with pytest.raises(CallFailed) as failure:
+        api.set_paused("load", True)
+    assert failure.value.status == 302
+
+
 EVENTS: list[dict[str, Any]] = [
     {"event": f"line {number}", "level": "info", "timestamp": None} for number in range(3000)
 ]

@@ -454,3 +454,16 @@ def test_list_that_is_asked_for_by_post_is_read(path: str, what: str) -> None:
     observed = refused(403, "2.2.5", method="POST", anonymous=401, known=403)
     failure = CallFailed("POST", path, answer=observed.failure.answer)
     assert f"does not allow to {what} this DAG" in diagnose(observed._replace(failure=failure)).cause
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(429, "too_many_requests"), (502, "server_unavailable"), (503, "server_unavailable"), (500, "server_error")],
+)
+def test_answer_of_a_gateway_to_the_question_for_the_version(status: int, code: str) -> None:
+    """It is no connection that was dropped: rules act on that."""
+    answer = Answer(status, {}, b"")
+    trouble = TransportError("broken", f"what server it is was answered with {status}", answer=answer)
+    failure = CallFailed("GET", "/api/v2/version", trouble=trouble, dialect=V2)
+    found = diagnose(Observed("http://airflow.example", None, "op", failure))
+    assert (found.code, found.http_status) == (code, status)

@@ -674,6 +674,25 @@ class TestWait:
         airflow.faults = faults
         assert trigger.wait().state == "success"
 
+    def test_404_of_a_gateway_does_not_end_it(self) -> None:
+        """As while the server behind it restarts."""
+        airflow = FakeAirflow()
+        airflow.states = ["running", "success"]
+        trigger = trigger_on(airflow, wait=True)
+        trigger.submit()
+        airflow.faults = ["404"] * 9
+        assert trigger.wait().state == "success"
+
+    def test_success_whose_tasks_cannot_be_read_is_warned_of(self) -> None:
+        airflow = FakeAirflow()
+        airflow.states = ["success"]
+        trigger = trigger_on(airflow, wait=True)
+        trigger.submit()
+        airflow.faults = ["ok", "403", "403"]
+        assert trigger.wait().state == "success"
+        (warning,) = trigger.result()["warnings"]
+        assert "has run could not be determined" in warning
+
     def test_a_refusal_that_stays_does(self) -> None:
         airflow = FakeAirflow()
         trigger = trigger_on(airflow, wait=True)
