@@ -16,6 +16,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.client impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.connect import connect
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import Dag
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Memory
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import (
     Question,
@@ -63,6 +64,7 @@ class Watcher:
         self._login = ""
         self._until_handled = until_handled
         self._has_more = False
+        self.complaint: str | None = None  # why the last look was without a login
         self._watch = Watch(name, str(options()["url"]).rstrip("/"), limits or Limits(), cursor.state)
 
     @property
@@ -105,9 +107,15 @@ class Watcher:
         """Look once, and return all that is not handed over yet.
 
         Raises AirflowError for an option that cannot be right, and OSError where the disk is full, for instance: then
-        nothing is lost either.
+        nothing is lost either. A login that can no longer be read stops only what needs it; ``complaint`` has why.
         """
-        self._take_options()
+        self.complaint = None
+        try:
+            self._take_options()
+        except AirflowError as error:
+            if not self._asked:
+                raise
+            self.complaint = str(error)
         if self._cursor.woken():
             self._watch.hope()
         begin = self._steady()
@@ -146,7 +154,7 @@ class Watcher:
         now = self._clock()
         watch = self._watch
         asked = Question(
-            watch.may_log_in(now, self._login),
+            self.complaint is None and watch.may_log_in(now, self._login),
             watch.since,
             watch.since_success,
             watch.failures,
@@ -177,7 +185,7 @@ class Watcher:
         if api is not None:
             found, _unknown = each(dict.fromkeys(event["dag_id"] for event in of_runs), api.inspect_tags)
         for event in of_runs:
-            event.update(dag_paused=None, dag_tags=[])
+            event.update(dag_paused=None, dag_tags=None)
             if event["dag_id"] in found:
                 dag, tags = found[event["dag_id"]]
                 event.update(dag_paused=dag.is_paused, dag_tags=harmless(tags))

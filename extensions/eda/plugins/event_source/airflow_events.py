@@ -211,6 +211,8 @@ async def _watch(engine: Engine, watcher: Watcher, pool: ThreadPoolExecutor) -> 
     while True:
         try:
             events = await loop.run_in_executor(pool, watcher.step)
+            if watcher.complaint:  # the health is watched all the same
+                _LOG.error("%s: %s", watcher.name, watcher.complaint)
             await engine.take(watcher, events)
         except (AirflowError, OSError) as error:  # of a file that is being replaced, or a disk that is full
             _LOG.error("%s: %s", watcher.name, error)

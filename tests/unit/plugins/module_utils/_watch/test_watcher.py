@@ -14,7 +14,7 @@ import os
 import random
 import re
 import tracemalloc
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple
@@ -30,7 +30,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import 
     RetryPolicy,
     TransportError,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure, Run
+from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch import inspection
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.cursor import Cursor, handled_name
 from ansible_collections.fleetops.airflow.plugins.module_utils._watch.inspection import _import_errors, each
@@ -486,7 +487,7 @@ class TestOneThatHangs:
         site = Site(tmp_path, day)
         self.hang(site, "/dags/hangs")
         told = {event["dag_id"]: event["dag_tags"] for event in site.until(300)}
-        assert told == {"hangs": [], "load": ["rerun"]}
+        assert told == {"hangs": None, "load": ["rerun"]}  # None: they are not known
 
     def test_tasks_of_a_run_that_recovers_are_asked_for_again(self, tmp_path: Path) -> None:
         day = quiet_day()
@@ -820,3 +821,39 @@ class TestFailures:
         day.attempts = [Attempt("load", f"r {number}", 5, 10, 60 + number, "failed") for number in range(450)]
         events = [event for event in Site(tmp_path, day).until(1300) if event["type"] == "run_failed"]
         assert len({event["run_id"] for event in events}) == len(events) == 450
+
+
+def test_failures_while_the_clock_of_the_server_is_set_right() -> None:
+    """What was written down while it ran ahead hides nothing that ends later, at an earlier time."""
+    begin = datetime(2026, 1, 31, 8, tzinfo=timezone.utc)
+    watch = Watch("a", "http://a", Limits(), {})
+
+    def look(at: int, *failed: tuple[str, int]) -> list[str]:
+        ends = [(name, (begin + timedelta(seconds=end)).isoformat()) for name, end in failed]
+        runs = [Run("load", name, "failed", {}, end, end, end, None, None) for name, end in ends]
+        seen = Inspection(1000.0 + at, with_login=True, server_time=begin + timedelta(seconds=at), failed=runs)
+        return [event["run_id"] for event in watch.take(seen)]
+
+    assert look(0) == []
+    assert look(3600, ("ahead", 3590)) == ["ahead"]  # an hour ahead
+    assert look(60, ("soon", 55)) == ["soon"]  # set right
+    assert look(90, ("soon", 55), ("later", 80), ("earlier", 50)) == ["later", "earlier"]
+
+
+def test_login_that_can_no_longer_be_read_blinds_nothing_else(tmp_path: Path) -> None:
+    site = Site(tmp_path, quiet_day())
+    site.step()
+    site.watcher._options = _unreadable
+    asked = site.stub.sent.copy()
+    site.step()
+    assert site.watcher.complaint == "the file cannot be read"
+    again = site.stub.sent - asked
+    assert again
+    assert not [what for what in again if "dagRuns" in what]
+    site.watcher._options = lambda: site.options
+    site.step()
+    assert site.watcher.complaint is None
+
+
+def _unreadable() -> dict[str, Any]:
+    raise AirflowError("the file cannot be read")
