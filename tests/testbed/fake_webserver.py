@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A stand-in for `airflow webserver` of Airflow 2.11 that starts in a tenth of a second: for many restarts.
 
-Run by Airflow's own interpreter under the name `airflow`, as `airflow webserver --hostname HOST --port PORT`, in
-AIRFLOW_HOME. It does what a restart is about, and the integration test test_fake_webserver.py holds it against the
-real one: the processes with their titles and pid file, what signals do to them, when the configuration is read, which
-variables override it, a backend that breaks the start, /health, and who may read /api/v1/dags. Every other command of
-`airflow` is the real one's.
+Run by Airflow's own interpreter under the name `airflow`, as `airflow webserver --hostname HOST --port PORT`, perhaps
+with `--pid FILE`, in AIRFLOW_HOME. It does what a restart is about, and the integration test test_fake_webserver.py
+holds it against the real one: the processes with their titles and pid file, what signals do to them, when the
+configuration is read, which variables override it, a backend that breaks the start, /health, and who may read
+/api/v1/dags. Every other command of `airflow` is the real one's.
 """
 
 from __future__ import annotations
@@ -123,17 +123,17 @@ def work(server: Server) -> None:
     server.serve_forever()
 
 
-def be_master(host: str, port: int) -> None:
+def be_master(host: str, port: int, pid_file: Path) -> None:
     """Be gunicorn: have the pid file and a worker, and end with it, by itself or at SIGTERM."""
     setproctitle("gunicorn: master [airflow-webserver]")
-    if PID_FILE.exists() and Path(f"/proc/{PID_FILE.read_text().strip()}").exists():
-        print(f"Error: Already running on PID {PID_FILE.read_text().strip()}", flush=True)
+    if pid_file.exists() and Path(f"/proc/{pid_file.read_text().strip()}").exists():
+        print(f"Error: Already running on PID {pid_file.read_text().strip()}", flush=True)
         os._exit(1)
     server = Server((host, port), Handler)
     worker = os.fork()
     if worker == 0:
         work(server)
-    PID_FILE.write_text(f"{os.getpid()}\n")
+    pid_file.write_text(f"{os.getpid()}\n")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the real one takes another worker, with the old configuration
 
     def end(*_: object) -> None:
@@ -142,16 +142,16 @@ def be_master(host: str, port: int) -> None:
 
     on_sigterm(end)
     os.waitpid(worker, 0)
-    PID_FILE.unlink(missing_ok=True)
+    pid_file.unlink(missing_ok=True)
     os._exit(0)
 
 
-def be_monitor(host: str, port: int) -> NoReturn:
+def be_monitor(host: str, port: int, pid_file: Path) -> NoReturn:
     """Be `airflow webserver`: have gunicorn, and end it at SIGTERM."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until each of the three knows what to do then
     master = os.fork()
     if master == 0:
-        be_master(host, port)
+        be_master(host, port, pid_file)
 
     def end(*_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -187,7 +187,7 @@ def main() -> None:
         real = os.path.join(os.path.dirname(sys.executable), "airflow")
         os.execv(real, [real, command, *options])
     values = dict(zip(options[::2], options[1::2], strict=True))
-    be_monitor(values["--hostname"], int(values["--port"]))
+    be_monitor(values["--hostname"], int(values["--port"]), Path(values.get("--pid", PID_FILE)))
 
 
 if __name__ == "__main__":

@@ -316,7 +316,7 @@ def test_user_of_a_stopped_service_whose_environment_is_not_known(ansible: Ansib
     airflow.wait_healthy()
     airflow.run(f"systemctl stop {UNIT}")
     args = {"airflow_home": str(HOME), "username": "deployer", "state": "absent"}
-    for more, said in ({"service": [UNIT]}, "does not say all of it"), ({}, "no service is named"):
+    for more, said in ({"service": [UNIT]}, "does not show all of it"), ({}, "no service is named"):
         done = ansible.module(USER, {**args, **more}, check=True)
         assert not done.failed, done.output
         assert "The environment of the server is not known" in " ".join(done.output.split())
