@@ -315,7 +315,7 @@ def test_user_of_a_stopped_service_whose_environment_is_not_known(ansible: Ansib
     under_systemd(airflow, start, user)
     airflow.wait_healthy()
     airflow.run(f"systemctl stop {UNIT}")
-    args = {"airflow_home": str(HOME), "username": "deployer", "state": "absent"}
+    args = {"airflow_home": str(HOME), "airflow_executable": AIRFLOW, "username": "deployer", "state": "absent"}
     for more, said in ({"service": [UNIT]}, "does not show all of it"), ({}, "no service is named"):
         done = ansible.module(USER, {**args, **more}, check=True)
         assert not done.failed, done.output
@@ -418,7 +418,7 @@ def test_service_is_known_by_each_of_its_names(ansible: Ansible, airflow: Airflo
             airflow.run(f"systemctl start {UNIT}")
         airflow.wait_healthy()
         bystander = airflow.run("pgrep -f 'sleep 471[1]'", check=False)
-        assert bool(bystander) is ("two" in way)
+        assert bool(bystander) is ("two supervisords" in way)
         for number, name in enumerate(names):
             backends = ["session"] if number % 2 else ["basic_auth", "session"]
             before = of_airflow(airflow)
