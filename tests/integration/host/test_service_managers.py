@@ -187,7 +187,7 @@ def test_a_variable_of_the_unit_that_beats_the_file(run: Run, refusing: AirflowH
     airflow.write_environment()
     airflow.write("/srv/start.sh", f'#!/bin/sh\n. /srv/more\nexec {HOME}/bin/airflow "$@"\n', 0o755)
     airflow.write("/srv/more", "")
-    airflow.drop_in(f"ExecStart=\nExecStart=/srv/start.sh webserver --port {PORT}")
+    airflow.drop_in(f"ExecStart=\nExecStart=/srv/start.sh webserver --hostname 0.0.0.0 --port {PORT}")
     airflow.run(f"systemctl restart {UNIT}")
     airflow.wait_healthy()
     airflow.write("/srv/more", f"export AIRFLOW__API__AUTH_BACKENDS={SESSION}\n")
