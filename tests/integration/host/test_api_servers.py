@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from testbed import processes
 from testbed.installation import find_uv
 from testbed.instance import Airflow, free_port
 from testbed.runner import Ansible
@@ -110,29 +107,3 @@ def test_address_by_the_names_of_airflow_2(ansible: Ansible) -> None:
         done = ansible.module(AUTH, {**home, "service": airflow.server_program, "jwt_expiration_time": 7200})
         assert done.result.get("restarted"), done.output
         assert ansible.module(INFO, home).result["server"]["health"] == "healthy"
-
-
-def test_workers_that_outlived_their_server_are_not_taken_for_it(ansible: Ansible) -> None:
-    """They go on answering with the configuration of then, and their server's port is taken."""
-
-    def with_workers(airflow: Airflow) -> None:
-        conf = airflow.supervisord_conf.read_text()
-        airflow.supervisord_conf.write_text(
-            conf.replace(f" --port {airflow.port}", f" --port {airflow.port} --workers 2")
-        )
-
-    with running(VERSION, server_only=True, before_start=with_workers) as airflow:
-        home = {"airflow_home": str(airflow.home)}
-        pid = airflow.webserver_pid()
-        left = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        os.kill(pid, signal.SIGKILL)
-        airflow.supervisor.stop(airflow.server_program)
-        assert airflow.healthy()
-        info = ansible.module(INFO, home)
-        assert (info.result["in_force"], info.result["restart_pending"]) == (None, True), info.output
-        assert "a worker (pid " in info.result["restart_reason"]
-        args = {**home, "service": airflow.server_program, "jwt_expiration_time": 7200}
-        done = ansible.module(AUTH, args)
-        assert done.result.get("restarted"), done.output
-        assert not any(processes.alive(one) for one in left)
-        assert not ansible.module(AUTH, args).changed
