@@ -176,7 +176,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._change.options i
     change_policy_of,
     target_of,
 )
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import refuse_stranger
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import refuse_other_user
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import may_trigger, refused_login
@@ -210,16 +210,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             "changed. Run the task where the server runs." % str(host.server)
         )
     if not host.is_environment_known:
+        why, remedy = "no service is named", "start the server, or name its service"
+        if target.services.names:
+            why, remedy = "%s does not show all of it" % host.service.name, "start the server"
         module.warn(
             "The environment of the server is not known: no running server was found, and %s. So this task uses the "
-            "database that %s names. If the server's environment names another one, %s."
-            % (
-                *(
-                    ("%s does not show all of it" % host.service.name, host.path, "start the server")
-                    if target.services.names
-                    else ("no service is named", host.path, "start the server, or name its service")
-                ),
-            )
+            "database that %s names. If the server's environment names another one, %s." % (why, host.path, remedy)
         )
     cfg = read_cfg(host)
     backends = backends_read(host.family, cfg, host.environment)
@@ -239,7 +235,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     url = (target.url or base_url(host.family, cfg, host.arguments, host.environment)).rstrip("/")
     if login:
         try:
-            refuse_stranger(host, addresses_of(host, cfg, target), url, login.username)
+            refuse_other_user(host, addresses_of(host, cfg, target), url, login.username)
         except AirflowError as error:  # the database says whether the user is as the task says, and nothing else does
             module.warn(str(error))
             login = None

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import (
     Dag,
@@ -56,7 +56,7 @@ def as_import_failure(document: Mapping[str, Any]) -> ImportFailure:
     return ImportFailure(str(document.get("filename")), error, None if bundle is None else str(bundle))
 
 
-def is_cancelled(backfills: Sequence[Mapping[str, Any]], run: Run) -> bool | None:
+def is_cancelled(backfills: Iterable[Mapping[str, Any]], run: Run) -> bool | None:
     """Whether the backfill of the run was cancelled or paused. Which one it is, Airflow does not tell: any that covers
     the run's date. None if they differ, or if the run has no date.
     """

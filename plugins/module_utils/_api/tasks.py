@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Iterator, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.answers import CallFailed
@@ -70,24 +70,19 @@ class TaskCalls(Caller):
 
         None of them where the API does not know tasks. Those read so far, if the list cannot be read to its end.
         """
-        found: list[UnfinishedTask] = []
-        read, total = 0, 1 if self.dialect.has_tasks else 0
-        while read < total:
-            path = self._run_path(dag_id, run_id) + f"/taskInstances?limit={PAGE}" + f"&offset={read}" * bool(read)
-            try:
-                received = self._ask(lambda path=path: path, "task_instances")  # type: ignore[misc]
-            except CallFailed:
-                if not read:
-                    raise
-                break
-            tasks = received["task_instances"]
-            found += [
-                UnfinishedTask(task["task_id"], task.get("map_index", -1), task.get("state"), task.get("pool"))
-                for task in tasks
-                if task.get("state") not in _TASK_ENDS
-            ]
-            read += len(tasks) or total
-            total = whole_number(received.get("total_entries")) or 0
+        if not self.dialect.has_tasks:
+            return []
+        listed: list[dict[str, Any]] = []
+        try:
+            listed.extend(self._all(f"{self._run_path(dag_id, run_id)}/taskInstances?", "task_instances"))
+        except CallFailed:
+            if not listed:
+                raise
+        found = [
+            UnfinishedTask(task["task_id"], task.get("map_index", -1), task.get("state"), task.get("pool"))
+            for task in listed
+            if task.get("state") not in _TASK_ENDS
+        ]
         return sorted(found, key=lambda task: task.state is None)
 
     def has_tasks(self, dag_id: str, run_id: str) -> bool:
@@ -134,31 +129,24 @@ class TaskCalls(Caller):
                 found.add(key)
                 yield key
 
-    def _all(self, path: str, key: str) -> list[dict[str, Any]]:
+    def _all(self, path: str, key: str) -> Iterator[dict[str, Any]]:
         """All items of a list, page by page. ``path`` ends where more parameters may follow."""
-        found: list[dict[str, Any]] = []
-        total = 1
-        while len(found) < total:
-            page = f"{path}&limit={PAGE}&offset={len(found)}".replace("?&", "?")
-            received = self._page(page, key)
-            found += received[key]
-            total = (whole_number(received.get("total_entries")) or 0) if received[key] else 0
-        return found
 
-    def _page(self, path: str, key: str) -> dict[str, Any]:
-        return self._ask(lambda: path, key)
+        def page(offset: int) -> dict[str, Any]:
+            query = f"&limit={PAGE}" + f"&offset={offset}" * bool(offset)
+            return self._ask(lambda: (path + query).replace("?&", "?"), key)
 
-    def _ended_tasks(self, asked: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+        return _items(page, key)
+
+    def _ended_tasks(self, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The task instances of all DAGs that fit, page by page."""
         path = self.dialect.prefix + "/dags/~/dagRuns/~/taskInstances/list"
-        read, total = 0, 1
-        while read < total:
-            if read:
-                asked["page_offset"] = read
-            received = self._with_retries(lambda: self._call("POST", path, "task_instances", asked))
-            yield from received["task_instances"]
-            read += len(received["task_instances"]) or total
-            total = whole_number(received.get("total_entries")) or 0
+
+        def page(offset: int) -> dict[str, Any]:
+            further = {"page_offset": offset} if offset else {}
+            return self._with_retries(lambda: self._call("POST", path, "task_instances", {**asked, **further}))
+
+        return _items(page, "task_instances")
 
     def running_task(self) -> str | None:
         """A task of any DAG that runs at this moment, and "" if none does.
@@ -226,3 +214,13 @@ class TaskCalls(Caller):
             if answer.status not in (200, 400, 406, 415, 422):  # so it is not for its form
                 return None
         return None
+
+
+def _items(page: Callable[[int], dict[str, Any]], key: str) -> Iterator[dict[str, Any]]:
+    """The items of all pages, each as it is read. ``page`` asks for the one from an offset on."""
+    read, total = 0, 1
+    while read < total:
+        received = page(read)
+        yield from received[key]
+        read += len(received[key]) or total  # a page without any is the last one
+        total = whole_number(received.get("total_entries")) or 0

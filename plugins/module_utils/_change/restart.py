@@ -249,10 +249,10 @@ class Restart(Step):
         claims = [one for one in new if one.cfg_path == self._cfg_path and not one.is_credible(self._cfg_path)]
         new = [server for server in new if server not in claims]
         reading = [server for server in new if server.cfg_path == self._cfg_path]
+        hints = "".join(sorted({manager.reload_hint for manager in self._managers}))
         for server in reading:
             source = "the restarted server (pid %d)" % server.process.pid
-            hints = sorted({manager.reload_hint for manager in self._managers})
-            validate_overrides(self._settings, server.environment, source, outcome="".join(hints))
+            validate_overrides(self._settings, server.environment, source, outcome=hints)
         for address in self._new:
             self._inspect_address(address, new, reading)
         self.seen = bool(reading) if self._new else self._has_new_processes()

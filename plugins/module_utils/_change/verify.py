@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._change.plan import Plan
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import stranger_at
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import other_user_at
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.host import Host
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.server import Address, await_healthy
 
@@ -19,13 +19,13 @@ def verify(plan: Plan) -> None:
     if login:
         from ansible_collections.fleetops.airflow.plugins.module_utils._host.login import refused_login
 
-        refuse_stranger(plan.host, plan.addresses if plan.restart else plan.current.addresses, url, login.username)
+        refuse_other_user(plan.host, plan.addresses if plan.restart else plan.current.addresses, url, login.username)
         refused = refused_login(plan.host.family, url, login, plan.target.tls)
         if refused:
             raise AirflowError("The server is healthy, but %s" % refused)
 
 
-def refuse_stranger(host: Host, addresses: list[Address], url: str, username: str) -> None:
+def refuse_other_user(host: Host, addresses: list[Address], url: str, username: str) -> None:
     """While the server is down, any user may listen at its port, and would get the password.
 
     What the task names itself, such as a proxy, gets the logins of all callers.
@@ -35,9 +35,9 @@ def refuse_stranger(host: Host, addresses: list[Address], url: str, username: st
     for address in addresses:
         if address.base_url != url or address.is_given or not address.endpoint:
             continue
-        stranger = stranger_at(address.endpoint, host.home, host.real_path, host.uids)
-        if stranger:
+        other = other_user_at(address.endpoint, host.home, host.real_path, host.uids)
+        if other:
             raise AirflowError(
                 "The login of %s was not sent to %s: user %s listens there, and the server that reads %s is not known "
-                "to run as this user. Start the server, or name its service." % (username, url, stranger, host.path)
+                "to run as this user. Start the server, or name its service." % (username, url, other, host.path)
             )

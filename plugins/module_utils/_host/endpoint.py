@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from typing import Mapping
 from urllib.parse import urlsplit
 
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
@@ -69,14 +70,13 @@ def listens(pid: int, endpoint: Endpoint) -> bool:
     return any(proc.is_within(one, pid) for one in proc.listeners(*endpoint))
 
 
-def stranger_at(endpoint: Endpoint, home: str, cfg_path: str, uids: set[int]) -> str | None:
+def other_user_at(endpoint: Endpoint, home: str, cfg_path: str, uids: set[int]) -> str | None:
     """A user whose process listens there, and as whom the server is not known to run. It gets no password.
 
     :param uids: the users as whom the server is known to run.
     """
-    known = {0, os.geteuid(), *uids, _owner(home), _owner(cfg_path)}
-    strangers = sorted(proc.listening_users(*endpoint) - known)
-    return User(strangers[0], 0, ()).name if strangers else None
+    others = sorted(proc.listening_users(*endpoint) - {0, os.geteuid(), *_users(home, cfg_path, uids)})
+    return User(others[0], 0, ()).name if others else None
 
 
 def orphans_of(home: str, cfg_path: str, uids: set[int], unrelated: list[proc.Process]) -> list[proc.Process]:
@@ -86,7 +86,7 @@ def orphans_of(home: str, cfg_path: str, uids: set[int], unrelated: list[proc.Pr
     Anybody may say so of a process. So only those of users count who own the file or the home, or as whom the server
     is known to run: ``uids``.
     """
-    users = uids.union(filter(lambda uid: uid is not None, map(_owner, (home, cfg_path))))
+    users = _users(home, cfg_path, uids)
     pid_file = _pid_file(home)
     named, by = _pid_in(pid_file), _owner(pid_file)
     found = []
@@ -107,6 +107,11 @@ def _is_left_worker(process: proc.Process) -> bool:
     return parent is None or parent.pid == 1 or is_supervisord(parent) or not is_python(parent.pid)
 
 
+def _users(home: str, cfg_path: str, uids: set[int]) -> set[int | None]:
+    """As whom the server is known to run, and who own its file and its home; None for what is not there."""
+    return {*uids, _owner(home), _owner(cfg_path)}
+
+
 def _owner(path: str) -> int | None:
     try:
         return os.stat(path).st_uid
@@ -119,8 +124,13 @@ def _served(process: proc.Process, cfg_path: str) -> bool:
     environment = proc.environment(process.pid)
     if not environment or not (process.arguments[0].startswith(_TITLE) or API_APPS in environment):
         return False
+    return os.path.realpath(config_read_by(process, environment)) == cfg_path
+
+
+def config_read_by(process: proc.Process, environment: Mapping[str, str]) -> str:
+    """The airflow.cfg that a process reads in its environment, as it knows it."""
     path = config_path(environment, environment.get("HOME") or home_of(process.uid))
-    return os.path.realpath(os.path.join(proc.working_directory(process.pid) or "/", path)) == cfg_path
+    return os.path.join(proc.working_directory(process.pid) or "/", path)
 
 
 def pid_file_problem(home: str) -> str | None:

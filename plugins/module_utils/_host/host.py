@@ -12,8 +12,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.trust impor
 from ansible_collections.fleetops.airflow.plugins.module_utils._record import Record
 from ansible_collections.fleetops.airflow.plugins.module_utils._releases import SERVER_COMMANDS, VersionFamily
 
-# What a service may run beside a server of the API.
+# What starts another program and leaves the environment as it is, unless its own words say otherwise.
 _TRANSPARENT = ("bash", "dash", "dumb-init", "ionice", "nice", "nohup", "sh", "stdbuf", "timeout", "tini")
+# What a service may run beside a server of the API.
 _COMPONENTS = ("celery", "dag-processor", "flower", "kerberos", "scheduler", "standalone", "triggerer", "worker")
 
 
@@ -21,19 +22,24 @@ def airflow_in(arguments: list[str]) -> tuple[str, str] | None:
     """The program ``airflow`` and its command (``webserver``, ``scheduler``, ...) in the command of a service, also
     through a shell or a wrapper. None if they do not stand there.
     """
-    words = [word.strip("'\";&()") for argument in arguments for word in argument.split()]
+    words = _words(arguments)
     for program, command in zip(words, words[1:]):
         if os.path.basename(program) == "airflow" and command in (*SERVER_COMMANDS, *_COMPONENTS):
             return program, command
     return None
 
 
+def _words(arguments: list[str]) -> list[str]:
+    """Those of a command, with those of a command for a shell in it."""
+    return [word.strip("'\";&()") for argument in arguments for word in argument.split()]
+
+
 def _starts_airflow_itself(arguments: list[str]) -> bool:
     """Whether all that stands between a service manager and Airflow is known to leave the environment as it is."""
-    words = [word.strip("'\";&()") for argument in arguments for word in argument.split()]
     found = airflow_in(arguments)
     if found is None:
         return False
+    words = _words(arguments)
     first, *between = words[: words.index(found[0]) + 1]
     program = os.path.basename(first)
     if program == "airflow":

@@ -13,10 +13,9 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.settings imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._cfg.text import Cfg
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import health, proc
-from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import API_APPS, Endpoint
+from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import API_APPS, Endpoint, config_read_by
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.installation import (
     airflow_home,
-    config_path,
     expanded,
     interpreter_behind,
     interpreter_of,
@@ -130,7 +129,7 @@ def running_servers() -> list[Server]:
         user_home = environment.get("HOME") or home_of(process.uid)
         folder = proc.working_directory(process.pid) or "/"
         home = os.path.join(folder, airflow_home(environment, user_home))
-        path = os.path.join(folder, config_path(environment, user_home))
+        path = config_read_by(process, environment)
         cfg_path = os.path.realpath(path)
         if view:
             inside = view.path(path)

@@ -19,6 +19,7 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._api.deadline imp
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.dialects import DIALECTS, V2
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.http import RetryPolicy, TransportError
 from ansible_collections.fleetops.airflow.plugins.module_utils._api.model import ImportFailure, Run, parsed_date
+from ansible_collections.fleetops.airflow.plugins.module_utils._api.tasks import PAGE
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.findings import explain
 from ansible_collections.fleetops.airflow.plugins.module_utils._diagnosis.model import Diagnosis
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
@@ -29,7 +30,6 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._watch.watch impo
     Listed,
 )
 
-_PAGE = 100
 _MOST_ACTIVE = 1000
 _MOST_ERRORS = 2000
 _MOST_INSPECTED = 20
@@ -202,10 +202,10 @@ def _active(api: Api, asked: Question) -> Listed:
     """The runs that are queued or running, those first that are due for the longest time."""
     found: dict[tuple[str, str | None], Run] = {}
     pages, total = 0, 1
-    while pages * _PAGE < min(total, _MOST_ACTIVE):
+    while pages * PAGE < min(total, _MOST_ACTIVE):
         due_key = api.dialect.due_key
         states = ["queued", "running"]
-        runs, total = api.inspect_runs(_filters(asked, states=states, order_by=due_key, page_offset=pages * _PAGE))
+        runs, total = api.inspect_runs(_filters(asked, states=states, order_by=due_key, page_offset=pages * PAGE))
         found.update({(run.dag_id, run.run_id): run for run in runs})
         pages += 1
         if not runs:
@@ -226,7 +226,7 @@ def _run_now(api: Api, dag_id: str, run_id: str) -> Run | None:
 
 
 def _filters(asked: Question, **filters: Any) -> Mapping[str, Any]:
-    given = {"page_limit": _PAGE, "dag_ids": list(asked.dag_ids), **filters}
+    given = {"page_limit": PAGE, "dag_ids": list(asked.dag_ids), **filters}
     return {name: value for name, value in given.items() if value not in (None, [])}
 
 
@@ -245,7 +245,7 @@ def _import_errors(api: Api) -> Listed | None:
         totals.add(total)
         is_cut = not page and offset < total
         # Of Airflow 3 it is not known how many rows a page has: it lists a file of several DAGs once.
-        offset += _PAGE if api.dialect is V2 else len(page)
+        offset += PAGE if api.dialect is V2 else len(page)
         if is_cut or offset >= min(total, _MOST_ERRORS):
             return Listed(list(found), complete=not is_cut and offset >= total and len(totals) == 1)
 

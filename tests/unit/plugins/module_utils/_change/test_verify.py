@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import refuse_stranger
+from ansible_collections.fleetops.airflow.plugins.module_utils._change.verify import refuse_other_user
 from ansible_collections.fleetops.airflow.plugins.module_utils._errors import AirflowError
 from ansible_collections.fleetops.airflow.plugins.module_utils._host import proc
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint import Endpoint
@@ -27,12 +27,12 @@ def test_password_is_not_sent_to_another_user(tmp_path: Path, monkeypatch: pytes
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         own = Address(url, url + "/health", Endpoint(port, "127.0.0.1"))
-        refuse_stranger(stopped, [own], url, "ada")
+        refuse_other_user(stopped, [own], url, "ada")
         monkeypatch.setattr(proc, "listening_users", lambda *_endpoint: {os.geteuid() + 4711})
         with pytest.raises(AirflowError, match=r"login of ada was not sent to .*: user with uid \d+ listens there"):
-            refuse_stranger(stopped, [own], url, "ada")
+            refuse_other_user(stopped, [own], url, "ada")
         server = hosts.server()
         known = server._replace(process=server.process._replace(uid=os.geteuid() + 4711))
-        refuse_stranger(stopped._replace(servers=[known]), [own], url, "ada")
-        refuse_stranger(stopped, [own._replace(is_given=True)], url, "ada")
-        refuse_stranger(stopped, [own._replace(endpoint=None)], url, "ada")
+        refuse_other_user(stopped._replace(servers=[known]), [own], url, "ada")
+        refuse_other_user(stopped, [own._replace(is_given=True)], url, "ada")
+        refuse_other_user(stopped, [own._replace(endpoint=None)], url, "ada")

@@ -14,8 +14,8 @@ from ansible_collections.fleetops.airflow.plugins.module_utils._host.endpoint im
     Endpoint,
     endpoint_of,
     orphans_of,
+    other_user_at,
     pid_file_problem,
-    stranger_at,
 )
 from ansible_collections.fleetops.airflow.plugins.module_utils._host.proc import Process
 
@@ -109,17 +109,17 @@ def test_worker_whose_server_is_gone_is_an_orphan(
     assert orphans(cfg, worker) == []
 
 
-def test_stranger_at_the_port(cfg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_user_at_the_port(cfg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = cfg.stat().st_uid
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         endpoint = Endpoint(listener.getsockname()[1], "127.0.0.1")
         assert proc.listening_users(*endpoint) == {os.geteuid()}
-        assert stranger_at(endpoint, str(cfg.parent), str(cfg), set()) is None
+        assert other_user_at(endpoint, str(cfg.parent), str(cfg), set()) is None
         monkeypatch.setattr(proc, "listening_users", lambda *_endpoint: {owner, owner + 4711})
-        assert stranger_at(endpoint, str(cfg.parent), str(cfg), set()) == f"with uid {owner + 4711}"
-        assert stranger_at(endpoint, str(cfg.parent), str(cfg), {owner + 4711}) is None
+        assert other_user_at(endpoint, str(cfg.parent), str(cfg), set()) == f"with uid {owner + 4711}"
+        assert other_user_at(endpoint, str(cfg.parent), str(cfg), {owner + 4711}) is None
     assert proc.listening_users(endpoint.port, "127.0.0.1") != {os.geteuid()}
 
 
